@@ -1,0 +1,85 @@
+# One target, one thing; `make test` is the whole check and `.ci/run` calls nothing else.
+# Every target sets up what it needs by itself: .venv, the launcher and, as root, Debian packages.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+# Debian's own interpreter where it is new enough: an unprivileged user can reach it, unlike one in a home.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3; do \
+  "$$p" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
+DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client zstd
+TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server shellcheck
+
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test test-fast lint hosts generate bench-launch bench-peers packages-demo packages-test clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+setup: $(VENV)/.ready ## make .venv with fleetbox in it, and build the launcher for this machine
+	@$(BIN)/python launcher/build.py
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 with venv; on Debian: apt-get install -y python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[build,test,lint]'
+	@touch $@
+
+# Installs only what is missing, so that a machine that has it all needs neither root nor a network.
+define need_packages
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}' "$$p" 2>/dev/null | grep -q '^install ok' || echo "$$p"; done); \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "make: as root: apt-get install -y" $$missing >&2; exit 2; }; \
+	  apt-get update -q=2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -q=2 --no-install-recommends $$missing; \
+	fi
+endef
+
+packages-demo:
+	$(call need_packages,$(DEMO_PACKAGES))
+
+packages-test:
+	$(call need_packages,$(TEST_PACKAGES))
+
+demo: ## three throw-away hosts: provision, push, check, show (root)
+	@[ "$$(id -u)" = 0 ] || { echo "make: demo makes network and mount namespaces and needs root; without root try:" >&2; \
+	  echo "  make setup && .venv/bin/fleetbox run --policy policies/gpu-workstation.yml -- bash" >&2; exit 2; }
+	@$(MAKE) --no-print-directory packages-demo setup
+	@$(BIN)/python -m tests.support.demo
+
+test: packages-test setup lint ## everything: lint, unit, contract, integration on real hosts
+	$(PYTEST) -n 2 --dist loadfile
+
+test-fast: setup ## the loop of seconds: pure tests only
+	$(PYTEST) -q tests/unit tests/contract
+
+lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint, shellcheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline -q
+	git ls-files '*.sh' .ci/run | xargs -r shellcheck
+
+hosts: packages-demo setup ## say which kinds of test hosts can be made here
+	$(BIN)/python -m tests.support.hosts check
+
+generate: setup ## rewrite what is generated: JSON Schema, references, role tables
+	$(BIN)/python -m tests.support.generate
+
+bench-launch: packages-test setup ## cost of a launch beside raw bwrap and peers, interleaved
+	$(BIN)/python -m bench.launch
+
+bench-peers: ## install codex and srt from npm into build/peers, for bench-launch
+	npm install --prefix build/peers --no-fund --no-audit @openai/codex @anthropic-ai/sandbox-runtime
+
+clean: ## remove what the targets made inside this clone
+	rm -rf $(VENV) build fleetbox/bin/fleetbox-run-*

@@ -1,0 +1,137 @@
+"""Fixtures every kind of test shares: the built launcher, an unprivileged account, tried capabilities.
+
+A capability is tried, never guessed, and CI may not skip: `conftest` turns a skip into a failure when CI
+is set, unless its reason is one that CI cannot provide (a macOS machine, a GPU, a WSL kernel).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["tests.support.hosts.fixtures"]
+
+REPO = Path(__file__).resolve().parent.parent
+# No passwd entry on purpose: the launcher must not depend on one.
+WORKLOAD_UID = 12345
+
+# Reasons for a skip that hold on CI too. Everything else must run there.
+ALLOWED_ON_CI = ("needs a Mac", "needs a GPU", "needs a WSL kernel", "needs npm peers", "needs AppArmor")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files; read the diff")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.skipped and os.environ.get("CI") and not _allowed_on_ci(_reason(report)):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped on CI: {_reason(report)}"
+    return report
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _allowed_on_ci(reason: str) -> bool:
+    return any(allowed in reason for allowed in ALLOWED_ON_CI)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skips = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    terminalreporter.section("skips by reason")
+    for reason, count in sorted(skips.items()):
+        terminalreporter.write_line(f"{count:4d}  {reason}")
+    if not skips:
+        terminalreporter.write_line("   0  nothing was skipped")
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Path:
+    """The launcher of this checkout, built when its sources are newer."""
+    done = subprocess.run(
+        [sys.executable, str(REPO / "launcher" / "build.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return REPO / "fleetbox" / "bin" / f"fleetbox-run-linux-{os.uname().machine}"
+
+
+RunAs = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def workload_user() -> int:
+    """Uid and gid of an account without privileges, without a passwd entry."""
+    return WORKLOAD_UID if os.geteuid() == 0 else os.geteuid()
+
+
+@pytest.fixture
+def run_as(workload_user: int, open_dir: Path) -> RunAs:
+    """Run a command as the unprivileged account, HOME being `open_dir`/home, with a plain environment."""
+    home = open_dir / "home"
+    home.mkdir(exist_ok=True)
+    give_to(home, workload_user)
+
+    def run(
+        argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str] | None = None, **options: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        plain = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **(env or {})}
+        settings: dict[str, Any] = {
+            "capture_output": True,
+            "text": True,
+            "check": False,
+            "timeout": 60,
+            "cwd": home,
+            **options,
+        }
+        if os.geteuid() == 0:
+            settings |= {"user": workload_user, "group": workload_user, "extra_groups": []}
+        return subprocess.run([os.fspath(word) for word in argv], env=plain, **settings)
+
+    return run
+
+
+def give_to(path: Path, uid: int) -> None:
+    """Hand a file or directory to the account; a no-op when the tests run as that account."""
+    if os.geteuid() == 0:
+        os.chown(path, uid, uid, follow_symlinks=False)
+
+
+@pytest.fixture
+def open_dir(workload_user: int) -> Iterator[Path]:
+    """A fresh directory that the unprivileged account owns (pytest's own are 0700 and root's)."""
+    path = Path(tempfile.mkdtemp(prefix="fleetbox-tests-", dir="/var/tmp"))
+    path.chmod(0o755)
+    give_to(path, workload_user)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def needs_sandbox(workload_user: int) -> None:
+    """Skip (fail on CI) where bubblewrap cannot make a sandbox for an unprivileged user."""
+    argv = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
+    options: dict[str, Any] = (
+        {"user": workload_user, "group": workload_user, "extra_groups": []} if os.geteuid() == 0 else {}
+    )
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, cwd="/", **options)
+    except FileNotFoundError:
+        pytest.skip("needs bubblewrap: bwrap is not on PATH")
+    if done.returncode != 0:
+        pytest.skip(f"needs user namespaces: {done.stderr.strip()}")
