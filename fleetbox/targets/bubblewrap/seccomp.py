@@ -1,0 +1,190 @@
+"""The seccomp filter: what a workload may not ask the kernel, for one architecture and socket variant.
+
+Default allow; a match returns EPERM. Three answers differ, each because EPERM would do harm: clone3 says
+ENOSYS, after which libc falls back to clone (EPERM would end every pthread_create); an x32 number says
+ENOSYS, as a kernel without x32 does, which also keeps the answer for number -1; a foreign architecture is
+killed, because a 32-bit program whose every call fails, exit included, spins for ever.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetbox.targets.bubblewrap import syscalls
+from fleetbox.targets.bubblewrap.bpf import Code, Jump, Label, Plain, assemble, decode, disassemble
+from fleetbox.targets.bubblewrap.syscalls import Arch
+
+Line = Plain | Jump | Label
+
+# struct seccomp_data: nr, arch, instruction_pointer, args[6]; little endian, so that an argument's low half
+# comes first. Only low halves are compared: the kernel takes these arguments as int or unsigned int, and a
+# filter on all 64 bits is passed by setting a high one.
+_NUMBER = 0
+_ARCH = 4
+
+
+def _argument(index: int) -> int:
+    return 16 + 8 * index
+
+
+_AUDIT_ARCH = {Arch.X86_64: 0xC000003E, Arch.AARCH64: 0xC00000B7}
+_X32_BIT = 0x40000000
+
+_ALLOW = 0x7FFF0000
+_KILL_PROCESS = 0x80000000
+_ERRNO = 0x00050000
+# Linux's own numbers: the control machine may be a Mac, where ENOSYS is 78.
+_EPERM, _ENOSYS = 1, 38
+
+# CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}. CLONE_NEWTIME shares its bit with clone's exit signal and
+# exists for clone3 and unshare only.
+_NAMESPACE_FLAGS = 0x7E020000
+_TIOCSTI = 0x5412
+_TIOCLINUX = 0x541C
+
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_NETLINK_ROUTE = 0
+_TYPE_MASK = 0xF  # the kernel's SOCK_TYPE_MASK; above it are SOCK_NONBLOCK and SOCK_CLOEXEC
+_SOCK_STREAM, _SOCK_SEQPACKET, _SOCK_PACKET = 1, 5, 10
+
+
+class Variant(StrEnum):
+    """Whether a workload may make AF_UNIX sockets; the launcher chooses one when it knows the GPU."""
+
+    UNIX = "unix"
+    NO_UNIX = "nounix"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What decides the program."""
+
+    arch: Arch
+    variant: Variant
+    nested: bool
+
+    @property
+    def file_name(self) -> str:
+        return f"seccomp-{self.arch}-{self.variant}.bpf"
+
+    def program(self) -> bytes:
+        """An array of `struct sock_filter`, as seccomp(2) takes it."""
+        return assemble(list(self._lines()))
+
+    def describe(self) -> str:
+        """The program disassembled, each call by its name."""
+        program = self.program()
+        names = {numbers.on(self.arch): name for name, numbers in _every_call()}
+        comments = {
+            at: names[instruction.value]
+            for at, instruction in enumerate(decode(program))
+            if instruction.code is Code.EQUAL and at < self._dispatch_end() and instruction.value in names
+        }
+        return disassemble(program, comments)
+
+    def _lines(self) -> Iterator[Line]:
+        yield from self._dispatch()
+        if not self.nested:
+            yield from _clone()
+        yield from _ioctl()
+        yield from _socket(self.variant)
+        yield from _socketpair(self.variant)
+        yield from _answers()
+
+    def _dispatch_end(self) -> int:
+        return sum(not isinstance(line, Label) for line in self._dispatch())
+
+    def _dispatch(self) -> Iterator[Line]:
+        """From the architecture and the number to an answer, or to the block that looks at arguments."""
+        yield Plain(Code.LOAD, _ARCH)
+        yield Jump(Code.EQUAL, _AUDIT_ARCH[self.arch], no="kill")
+        yield Plain(Code.LOAD, _NUMBER)
+        if self.arch is Arch.X86_64:
+            yield Jump(Code.AT_LEAST, _X32_BIT, yes="no such call")
+        for number in self._refused():
+            yield Jump(Code.EQUAL, number, yes="refuse")
+        if not self.nested:
+            yield self._call(syscalls.CLONE3, "no such call")
+            yield self._call(syscalls.CLONE, "clone")
+        yield self._call(syscalls.IOCTL, "ioctl")
+        yield self._call(syscalls.SOCKET, "socket")
+        yield self._call(syscalls.SOCKETPAIR, "socketpair")
+        yield Plain(Code.RETURN, _ALLOW)
+
+    def _call(self, numbers: syscalls.Numbers, label: str) -> Jump:
+        number = numbers.on(self.arch)
+        if number is None:
+            raise ValueError(f"{label} has no number on {self.arch}")
+        return Jump(Code.EQUAL, number, yes=label)
+
+    def _refused(self) -> list[int]:
+        groups = syscalls.ALWAYS + (() if self.nested else syscalls.UNLESS_NESTED)
+        numbers = (call.on(self.arch) for group in groups for call in group.calls.values())
+        return sorted(number for number in numbers if number is not None)
+
+
+def filters(*, nested: bool) -> tuple[Filter, ...]:
+    """Every filter that a policy's directory holds."""
+    return tuple(Filter(arch, variant, nested) for arch in Arch for variant in Variant)
+
+
+def _every_call() -> Iterator[tuple[str, syscalls.Numbers]]:
+    for group in syscalls.ALWAYS + syscalls.UNLESS_NESTED:
+        yield from group.calls.items()
+    yield from syscalls.BY_ARGUMENT.items()
+
+
+def _clone() -> Iterator[Line]:
+    yield Label("clone")
+    yield Plain(Code.LOAD, _argument(0))
+    yield Jump(Code.ANY_BIT, _NAMESPACE_FLAGS, yes="refuse", no="allow")
+
+
+def _ioctl() -> Iterator[Line]:
+    """Both type into the terminal that started the sandbox."""
+    yield Label("ioctl")
+    yield Plain(Code.LOAD, _argument(1))
+    yield Jump(Code.EQUAL, _TIOCSTI, yes="refuse")
+    yield Jump(Code.EQUAL, _TIOCLINUX, yes="refuse", no="allow")
+
+
+def _socket(variant: Variant) -> Iterator[Line]:
+    yield Label("socket")
+    yield Plain(Code.LOAD, _argument(0))
+    if variant is Variant.UNIX:
+        yield Jump(Code.EQUAL, _AF_UNIX, yes="allow")
+    yield Jump(Code.EQUAL, _AF_INET, yes="inet")
+    yield Jump(Code.EQUAL, _AF_INET6, yes="allow")
+    yield Jump(Code.EQUAL, _AF_NETLINK, no="refuse")
+    yield Plain(Code.LOAD, _argument(2))
+    yield Jump(Code.EQUAL, _NETLINK_ROUTE, yes="allow", no="refuse")
+    # The kernel turns AF_INET with SOCK_PACKET into AF_PACKET (net/socket.c, __sock_create).
+    yield Label("inet")
+    yield Plain(Code.LOAD, _argument(1))
+    yield Plain(Code.AND, _TYPE_MASK)
+    yield Jump(Code.EQUAL, _SOCK_PACKET, yes="refuse", no="allow")
+
+
+def _socketpair(variant: Variant) -> Iterator[Line]:
+    """Without AF_UNIX a pair must be connection-oriented: an end of a datagram pair can sendto any path."""
+    yield Label("socketpair")
+    yield Plain(Code.LOAD, _argument(0))
+    if variant is Variant.UNIX:
+        yield Jump(Code.EQUAL, _AF_UNIX, yes="allow", no="refuse")
+        return
+    yield Jump(Code.EQUAL, _AF_UNIX, no="refuse")
+    yield Plain(Code.LOAD, _argument(1))
+    yield Plain(Code.AND, _TYPE_MASK)
+    yield Jump(Code.EQUAL, _SOCK_STREAM, yes="allow")
+    yield Jump(Code.EQUAL, _SOCK_SEQPACKET, yes="allow", no="refuse")
+
+
+def _answers() -> Iterator[Line]:
+    for label, answer in (
+        ("allow", _ALLOW),
+        ("refuse", _ERRNO | _EPERM),
+        ("no such call", _ERRNO | _ENOSYS),
+        ("kill", _KILL_PROCESS),
+    ):
+        yield Label(label)
+        yield Plain(Code.RETURN, answer)

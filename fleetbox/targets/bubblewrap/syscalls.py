@@ -1,0 +1,144 @@
+"""System calls that the filter names: their numbers on each architecture, and why they are refused.
+
+Only what the filter looks at is listed. Numbers come from the kernel's tables (arch/x86/entry/syscalls/
+syscall_64.tbl, scripts/syscall.tbl); `test_syscalls.py` compares them with the compiler's headers.
+None means that the architecture has no such call.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Arch(StrEnum):
+    """As `uname -m` says it."""
+
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+
+
+class Numbers(NamedTuple):
+    """One call's number on each architecture."""
+
+    x86_64: int | None
+    aarch64: int | None
+
+    def on(self, arch: Arch) -> int | None:
+        return self.x86_64 if arch is Arch.X86_64 else self.aarch64
+
+
+class Group(NamedTuple):
+    """Calls refused for one reason."""
+
+    reason: str
+    calls: Mapping[str, Numbers]
+
+
+# What is left alone on purpose, because common programs need it and the sandbox's own namespaces already
+# contain it: process_madvise (jemalloc, on itself), kcmp (Mesa), name_to_handle_at (only a name),
+# move_pages and set_mempolicy (NUMA libraries), personality, memfd_create, landlock_*, seccomp.
+ALWAYS: tuple[Group, ...] = (
+    Group(
+        "reaches into another process, the inner stage for one; gdb and strace do not work",
+        {
+            "ptrace": Numbers(101, 117),
+            "process_vm_readv": Numbers(310, 270),
+            "process_vm_writev": Numbers(311, 271),
+            "pidfd_getfd": Numbers(438, 438),
+        },
+    ),
+    Group(
+        "performs operations that no seccomp filter sees; libuv and others fall back to epoll",
+        {
+            "io_uring_setup": Numbers(425, 425),
+            "io_uring_enter": Numbers(426, 426),
+            "io_uring_register": Numbers(427, 427),
+        },
+    ),
+    Group(
+        "keyrings belong to no namespace: the session's keys, Kerberos tickets included, would be readable",
+        {
+            "add_key": Numbers(248, 217),
+            "request_key": Numbers(249, 218),
+            "keyctl": Numbers(250, 219),
+        },
+    ),
+    Group(
+        "a large kernel surface with a record of privilege escalations; only tracers and hypervisors use it",
+        {
+            "bpf": Numbers(321, 280),
+            "perf_event_open": Numbers(298, 241),
+            "userfaultfd": Numbers(323, 282),
+        },
+    ),
+    Group(
+        "opens files by inode, past every mask",
+        {"open_by_handle_at": Numbers(304, 265)},
+    ),
+    Group(
+        "reads the kernel's log, which tells of the whole host",
+        {"syslog": Numbers(103, 116)},
+    ),
+    # All of these need capabilities that a workload never has: nothing breaks, and a kernel that forgets
+    # to ask for the capability is covered.
+    Group(
+        "administers the machine",
+        {
+            "kexec_load": Numbers(246, 104),
+            "kexec_file_load": Numbers(320, 294),
+            "init_module": Numbers(175, 105),
+            "finit_module": Numbers(313, 273),
+            "delete_module": Numbers(176, 106),
+            "reboot": Numbers(169, 142),
+            "swapon": Numbers(167, 224),
+            "swapoff": Numbers(168, 225),
+            "acct": Numbers(163, 89),
+            "quotactl": Numbers(179, 60),
+            "quotactl_fd": Numbers(443, 443),
+            "settimeofday": Numbers(164, 170),
+            "clock_settime": Numbers(227, 112),
+            "iopl": Numbers(172, None),
+            "ioperm": Numbers(173, None),
+        },
+    ),
+)
+
+UNLESS_NESTED: tuple[Group, ...] = (
+    Group(
+        "mounts: with a user namespace of its own a workload could take masks away",
+        {
+            "mount": Numbers(165, 40),
+            "umount2": Numbers(166, 39),
+            "pivot_root": Numbers(155, 41),
+            "open_tree": Numbers(428, 428),
+            "move_mount": Numbers(429, 429),
+            "fsopen": Numbers(430, 430),
+            "fsconfig": Numbers(431, 431),
+            "fsmount": Numbers(432, 432),
+            "fspick": Numbers(433, 433),
+            "mount_setattr": Numbers(442, 442),
+            "open_tree_attr": Numbers(467, 467),
+        },
+    ),
+    Group(
+        "new namespaces give capabilities, and with them most of the kernel's attack surface",
+        {
+            "unshare": Numbers(272, 97),
+            "setns": Numbers(308, 268),
+        },
+    ),
+)
+
+# Decided by their arguments.
+CLONE = Numbers(56, 220)
+CLONE3 = Numbers(435, 435)
+IOCTL = Numbers(16, 29)
+SOCKET = Numbers(41, 198)
+SOCKETPAIR = Numbers(53, 199)
+BY_ARGUMENT: Mapping[str, Numbers] = {
+    "clone": CLONE,
+    "clone3": CLONE3,
+    "ioctl": IOCTL,
+    "socket": SOCKET,
+    "socketpair": SOCKETPAIR,
+}
