@@ -27,5 +27,7 @@ class CarryCollection(BuildHookInterface[Any]):
             return
         root = Path(self.root)
         if not any((root / "fleetbox" / "bin").glob("fleetbox-run-*")):
-            raise FileNotFoundError("fleetbox/bin holds no launcher: run `make setup` before building a wheel")
+            raise FileNotFoundError(
+                "fleetbox/bin holds no launcher: run `make setup` before building a wheel"
+            )
         build_data["force_include"] |= {str(root / source): target for source, target in INCLUDED.items()}

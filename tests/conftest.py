@@ -94,14 +94,13 @@ def run_as(workload_user: int, open_dir: Path) -> RunAs:
         settings: dict[str, Any] = {
             "capture_output": True,
             "text": True,
-            "check": False,
             "timeout": 60,
             "cwd": home,
             **options,
         }
         if os.geteuid() == 0:
             settings |= {"user": workload_user, "group": workload_user, "extra_groups": []}
-        return subprocess.run([os.fspath(word) for word in argv], env=plain, **settings)
+        return subprocess.run([os.fspath(word) for word in argv], check=False, env=plain, **settings)
 
     return run
 
@@ -130,7 +129,9 @@ def needs_sandbox(workload_user: int) -> None:
         {"user": workload_user, "group": workload_user, "extra_groups": []} if os.geteuid() == 0 else {}
     )
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, cwd="/", **options)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, timeout=30, cwd="/", **options
+        )
     except FileNotFoundError:
         pytest.skip("needs bubblewrap: bwrap is not on PATH")
     if done.returncode != 0:
