@@ -63,7 +63,7 @@ class Identities:
             return None
         try:
             return PKey.from_path(path)
-        except PasswordRequiredException:
+        except (PasswordRequiredException, TypeError):  # TypeError is how cryptography says it
             self.skipped.append(f"{path} needs a passphrase (ssh-add it)")
         except (SSHException, UnknownKeyType, ValueError, OSError) as error:
             self.skipped.append(f"{path}: {error}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetbox.errors import UsageError
-from fleetbox.transport.interface import Endpoint
+from fleetbox.transport.interface import Endpoint, clean
 
 # `ssh -G` values that mean the option is off.
 _OFF = frozenset({"", "none", "no", "false"})
@@ -68,7 +68,8 @@ def for_endpoint(host: Endpoint) -> SshOptions:
     """The options for a host of the inventory. Raises UsageError naming the option nobody honours."""
     words = accepted_words(host.ssh_args, host.name)
     if host.identity_file:
-        words = ("-i", host.identity_file, *words)
+        # Not -i: ssh drops the name of a file that is not there, although its agent key may be.
+        words = ("-o", f'IdentityFile="{host.identity_file}"', *words)
     return resolve(Login(host.address, host.port, host.user, words))
 
 
@@ -100,7 +101,8 @@ def resolve(login: Login) -> SshOptions:
     ]
     done = subprocess.run(argv, capture_output=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        reason = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
+        said = clean(done.stderr).strip().splitlines()
+        reason = said[0].strip("\ufffd") if said else f"exit status {done.returncode}"
         raise UsageError(f"{login.address}: ssh refuses its options: {reason}", hint=shlex.join(argv))
     return _interpret(done.stdout.decode("utf-8", "replace"), login)
 
