@@ -1,0 +1,25 @@
+"""Options that several commands have, written once so that they mean the same everywhere."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+inventory_option: _Decorator = click.option(
+    "-i", "--inventory", multiple=True, metavar="INV", help="Inventory file, folder or host list; repeatable."
+)
+limit_option: _Decorator = click.option(
+    "-l", "--limit", metavar="PATTERN", help="Only these hosts and groups, as Ansible's --limit."
+)
+forks_option: _Decorator = click.option(
+    "-f", "--forks", type=click.IntRange(1, 500), help="Hosts at a time (default 25)."
+)
+state_dir_option: _Decorator = click.option(
+    "--state-dir", type=click.Path(file_okay=False), help="Where journal and results are kept."
+)
+yes_option: _Decorator = click.option("-y", "--yes", is_flag=True, help="Do not ask before hosts change.")
+json_option: _Decorator = click.option(
+    "--json", "as_json", is_flag=True, help="Print data as JSON on stdout."
+)
