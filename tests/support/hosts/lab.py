@@ -1,0 +1,313 @@
+"""A lab: some hosts and their controller in one network, made and removed together.
+
+    with Lab.create() as lab:
+        [web, gpu] = lab.up(HostSpec.of("web"), HostSpec.of("gpu", suite="trixie", gpu="nvidia"))
+        lab.controller(["ansible", "-i", str(lab.inventory), "all", "-m", "ping"], check=True)
+
+It outlives neither the `with` block nor its owner process: a lab whose owner was killed is taken down by
+its keeper.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from tests.support.hosts import cleanup, hooks, identity, mirror, namespaces, network, trees
+from tests.support.hosts.errors import HostsError
+from tests.support.hosts.host import Host
+from tests.support.hosts.keeper import READY
+from tests.support.hosts.namespaces import ID_BASE
+from tests.support.hosts.processes import Process
+from tests.support.hosts.spec import NAME, HostSpec
+from tests.support.hosts.state import HostState, LabState, every_lab
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+READY_SECONDS = 30.0
+END_SECONDS = 60.0
+USER = "dev"
+
+
+class Lab:
+    """Made by `create` or found by `open`; closing a found lab takes it down just the same."""
+
+    def __init__(self, state: LabState, keeper: subprocess.Popen[bytes] | None = None) -> None:
+        self.state = state
+        self._keeper = keeper
+        self._wardens: list[subprocess.Popen[bytes]] = []
+
+    name = property(lambda self: self.state.name)
+    inventory = property(lambda self: self.state.inventory)
+    known_hosts = property(lambda self: self.state.known_hosts)
+    ssh_config = property(lambda self: self.state.ssh_config)
+    key = property(lambda self: self.state.key)
+    netns = property(lambda self: str(self.state.netns))
+
+    @classmethod
+    def create(cls, name: str | None = None, *, owner: int | None = None) -> Lab:
+        """Make an empty lab that goes down when process `owner` (ours by default) ends."""
+        if os.geteuid() != 0:
+            raise HostsError("labs are made by root", "run this as root, or use `fleetbox run` without hosts")
+        mirror.configured()
+        cleanup.sweep()
+        name = name or f"t{os.getpid()}-{secrets.token_hex(3)}"
+        if not NAME.fullmatch(name):
+            raise HostsError(f"lab name {name!r}", f"expected {NAME.pattern}")
+        state = LabState.named(name)
+        try:
+            state.path.mkdir(mode=0o700)
+        except FileExistsError as error:
+            raise HostsError(f"there is a lab {name} already", f"down {name}") from error
+        return cls(state, _start_keeper(state, owner or os.getpid()))
+
+    @classmethod
+    def open(cls, name: str) -> Lab:
+        """The running lab of this name, whoever made it."""
+        state = LabState.named(name)
+        if state not in every_lab() or not state.kept():
+            raise HostsError(f"there is no lab {name}", "`list` shows the running ones")
+        return cls(state)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def up(self, *specs: HostSpec) -> list[Host]:
+        """Start hosts side by side; return when each one's sshd answers. All of these, or none."""
+        for suite in {spec.suite for spec in specs}:
+            trees.ensure(suite)
+        hosts = [Host(self.state, spec) for spec in specs]
+        made: list[Host] = []
+        try:
+            for host in hosts:
+                self._lay_out(host)
+                made.append(host)
+                self._wardens.append(_start_warden(host.state))
+            self._wait_for_sshd(hosts)
+            _write_configuration(self.state)
+        except BaseException:  # also Ctrl-C: half a host is no host
+            self.down(*made)
+            raise
+        return hosts
+
+    def down(self, *hosts: Host) -> None:
+        """Take these hosts down and forget them."""
+        for host in hosts:
+            cleanup.end_host(host.state)
+            (self.state.addresses / host.state.address.read_text()).rmdir()
+            shutil.rmtree(host.state.path)
+        self._reap()
+        _write_configuration(self.state)
+
+    def hosts(self) -> list[Host]:
+        return [Host.load(self.state, state) for state in self.state.each_host()]
+
+    def host(self, name: str) -> Host:
+        for host in self.hosts():
+            if host.name == name:
+                return host
+        raise HostsError(f"lab {self.name} has no host {name}")
+
+    def close(self) -> None:
+        """Take the lab down; nothing of it is left when this returns."""
+        if keeper := Process.read(self.state.keeper):
+            keeper.signal(signal.SIGTERM)
+            if not keeper.wait(END_SECONDS):
+                keeper.signal(signal.SIGKILL)
+                keeper.wait(END_SECONDS)
+        if self._keeper:
+            self._keeper.wait()
+        if self.state.path.exists():
+            cleanup.destroy(self.state)
+        self._reap()
+
+    def detach(self) -> None:
+        """Let the lab outlive its owner, until somebody closes it."""
+        self.state.detached.touch()
+
+    def controller_argv(self, argv: Sequence[str]) -> list[str]:
+        return network.inside(self.netns, list(argv))
+
+    def controller_env(self) -> dict[str, str]:
+        """Our environment, except that nothing is read from or written to the user's home."""
+        return os.environ | {
+            cleanup.MARK: self.name,
+            "HOME": str(self.state.home),
+            "ANSIBLE_HOME": str(self.state.home / ".ansible"),
+            "ANSIBLE_LOCAL_TEMP": str(self.state.home / ".ansible/tmp"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.state.control_paths),
+        }
+
+    def controller(
+        self, argv: Sequence[str], *, env: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run a command where it can reach the hosts; options are those of `subprocess.run`, env is added."""
+        check = options.pop("check", False)
+        return subprocess.run(
+            self.controller_argv(argv), env=self.controller_env() | (env or {}), check=check, **options
+        )
+
+    def _lay_out(self, host: Host) -> None:
+        state = host.state
+        try:
+            state.path.mkdir()
+        except FileExistsError as error:
+            raise HostsError(f"lab {self.name} has a host {host.name} already") from error
+        state.path.chmod(0o711)  # its own root, a stranger to this machine, finds its way back in here
+        for folder in (state.upper, state.work, state.root, state.binds):
+            folder.mkdir()
+            folder.chmod(0o755)
+        os.chown(state.upper, ID_BASE, ID_BASE)
+        state.tree.symlink_to(trees.tree(host.spec.suite))
+        state.address.write_text(str(_claim_address(self.state)))
+        public_key = Path(f"{self.key}.pub").read_text()
+        identity.write(state, host.spec, address=host.address, authorized_key=public_key)
+        hooks.prepare_binds(host.spec, state.binds)
+        state.spec.write_text(json.dumps(host.spec.as_json()))
+
+    def _wait_for_sshd(self, hosts: Sequence[Host]) -> None:
+        wardens = dict(zip((host.name for host in hosts), self._wardens[-len(hosts) :], strict=True))
+
+        def wait() -> None:
+            deadline = time.monotonic() + READY_SECONDS
+            for host in hosts:
+                while not _answers(host.address):
+                    if wardens[host.name].poll() is not None or time.monotonic() > deadline:
+                        raise HostsError(f"host {host.name} did not come up: {host.log()[-3000:]}")
+                    time.sleep(0.01)
+
+        if hosts:
+            namespaces.in_network(self.netns, wait)
+
+    def _reap(self) -> None:
+        self._wardens = [one for one in self._wardens if one.poll() is None]
+
+
+def _start_keeper(state: LabState, owner: int) -> subprocess.Popen[bytes]:
+    for folder in (state.keys, state.control_paths, state.home, state.addresses, state.hosts):
+        folder.mkdir(mode=0o700)
+    identity.make_key(state.key)
+    _write_configuration(state)
+    unborn = state.path / "lock.unborn"
+    handle = os.open(unborn, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        # Under its real name the lock is always held: a sweep must never see a lab before its keeper.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        unborn.rename(state.lock)
+        keeper = _spawn(
+            "keeper", str(state.path), str(owner), log=state.log, stdout=subprocess.PIPE, keep=handle
+        )
+    finally:
+        os.close(handle)
+    assert keeper.stdout
+    with keeper.stdout as answer:
+        if answer.readline() == READY:
+            return keeper
+    keeper.wait()
+    problem = state.log.read_text()[-3000:]
+    cleanup.destroy(state)
+    raise HostsError(f"the lab's keeper did not start: {problem}")
+
+
+def _start_warden(state: HostState) -> subprocess.Popen[bytes]:
+    return _spawn("warden", str(state.path), log=state.log)
+
+
+def _spawn(
+    module: str, *args: str, log: Path, stdout: int | None = None, keep: int | None = None
+) -> subprocess.Popen[bytes]:
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"tests.support.hosts.{module}", *args],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout or file,
+            stderr=file,
+            pass_fds=[] if keep is None else [keep],
+            # Ctrl-C is for the test run, which then takes its lab down in order.
+            start_new_session=True,
+        )
+
+
+def _claim_address(lab: LabState) -> int:
+    index = 1
+    while True:
+        try:
+            (lab.addresses / str(index)).mkdir()
+        except FileExistsError:
+            index += 1
+        else:
+            return index
+
+
+def _answers(address: str) -> bool:
+    try:
+        with socket.create_connection((address, 22), timeout=1.0) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _write_configuration(lab: LabState) -> None:
+    """Rewrite inventory, known_hosts and ssh_config from the hosts on disk."""
+    with lab.changing():
+        hosts = [Host.load(lab, state) for state in lab.each_host()]
+        known = [f"{host.address} {identity.public_host_key(host.state)}\n" for host in hosts]
+        _replace(lab.known_hosts, "".join(known))
+        _replace(lab.inventory, yaml.safe_dump(_inventory(lab, hosts), sort_keys=False))
+        _replace(lab.ssh_config, "".join(_ssh_config(lab, host) for host in hosts))
+
+
+def _inventory(lab: LabState, hosts: Sequence[Host]) -> dict[str, Any]:
+    shared = {
+        "ansible_user": USER,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_private_key_file": str(lab.key),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes",
+    }
+    listed = {host.name: {"ansible_host": host.address} | host.spec.variables for host in hosts}
+    groups: dict[str, Any] = {}
+    for host in hosts:
+        for group in host.spec.groups:
+            groups.setdefault(group, {"hosts": {}})["hosts"][host.name] = {}
+    return {"all": {"vars": shared, "hosts": listed, "children": groups}}
+
+
+def _ssh_config(lab: LabState, host: Host) -> str:
+    options = {
+        "HostName": host.address,
+        "User": USER,
+        "IdentityFile": lab.key,
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": lab.known_hosts,
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "BatchMode": "yes",
+        "ConnectTimeout": 10,
+        "ServerAliveInterval": 5,
+    }
+    return f"Host {host.name}\n" + "".join(f"    {key} {value}\n" for key, value in options.items())
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)

@@ -1,0 +1,140 @@
+"""What a test asks of a throw-away host, as a value that survives JSON and a command line.
+
+It owns the words (suites, hooks, GPU kinds, user-namespace refusals) and nothing else. One surprise: `wsl1`
+only changes what the kernel *says*; a believable WSL1 host also refuses user namespaces (`userns=EINVAL`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+SIZE = re.compile(r"[1-9][0-9]*[kmg]?")
+
+
+class SpecInvalid(ValueError):
+    """A host description that names something this harness does not have."""
+
+
+class Suite(StrEnum):
+    BULLSEYE = "bullseye"
+    BOOKWORM = "bookworm"
+    TRIXIE = "trixie"
+    SID = "sid"
+
+
+class Hook(StrEnum):
+    WSL1 = "wsl1"
+    WSL2 = "wsl2"
+    MASKED_PROC = "masked-proc"
+
+
+class UserNamespaces(StrEnum):
+    """How a nested `unshare(CLONE_NEWUSER)` ends; the names are the errno the workload sees."""
+
+    OK = "ok"
+    ENOSPC = "ENOSPC"
+    EPERM = "EPERM"
+    EINVAL = "EINVAL"
+
+
+class Gpu(StrEnum):
+    NONE = "none"
+    NVIDIA = "nvidia"
+    NVIDIA8 = "nvidia8"
+    DXG = "dxg"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A small tmpfs on /var/lib/fleetbox, so that "disk full" is quick to reach and harms nobody else."""
+
+    size: str = "24m"
+    inodes: int = 512
+
+    def __post_init__(self) -> None:
+        if not SIZE.fullmatch(self.size) or self.inodes < 1:
+            raise SpecInvalid(f"disk {self.size}/{self.inodes}: expected SIZE/INODES, for example 24m/512")
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """One host; `groups` and `variables` only reach the inventory, never the host itself."""
+
+    name: str
+    suite: Suite = Suite.BOOKWORM
+    hooks: frozenset[Hook] = frozenset()
+    userns: UserNamespaces = UserNamespaces.OK
+    gpu: Gpu = Gpu.NONE
+    disk: Disk | None = None
+    groups: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise SpecInvalid(f"host name {self.name!r}: expected {NAME.pattern}")
+        if {Hook.WSL1, Hook.WSL2} <= self.hooks:
+            raise SpecInvalid(f"host {self.name}: wsl1 and wsl2 exclude each other")
+
+    @classmethod
+    def of(cls, name: str, **given: object) -> HostSpec:
+        """A spec from plain strings: `HostSpec.of("web", suite="trixie", hooks=["wsl2"], disk="24m/512")`."""
+        unknown = sorted(given.keys() - {one.name for one in fields(cls)})
+        if unknown:
+            raise SpecInvalid(f"host {name}: unknown option {', '.join(unknown)}")
+        return cls(name, **{key: _converted(key, value) for key, value in given.items()})
+
+    @classmethod
+    def parse(cls, text: str) -> HostSpec:
+        """A spec from one command-line word: `NAME[=SUITE][,HOOK][,gpu=…][,userns=…][,disk=…][,group=…]`."""
+        head, *options = text.split(",")
+        name, _, suite = head.partition("=")
+        given: dict[str, object] = {"suite": suite} if suite else {}
+        hooks, groups = [], []
+        for option in options:
+            key, assigned, value = option.partition("=")
+            if not assigned:
+                hooks.append(option)
+            elif key == "group":
+                groups.append(value)
+            else:
+                given[key] = value
+        return cls.of(name, hooks=hooks, groups=groups, **given)
+
+    def as_json(self) -> dict[str, object]:
+        disk = f"{self.disk.size}/{self.disk.inodes}" if self.disk else None
+        plain = {key: value for key, value in vars(self).items() if key not in {"hooks", "groups", "disk"}}
+        return plain | {"hooks": sorted(self.hooks), "groups": list(self.groups), "disk": disk}
+
+    @classmethod
+    def from_json(cls, data: dict[str, object]) -> HostSpec:
+        return cls.of(**data)  # type: ignore[arg-type]
+
+
+def _disk(value: object) -> Disk | None:
+    if not isinstance(value, str):
+        return None
+    size, _, inodes = value.partition("/")
+    return Disk(size, int(inodes) if inodes else Disk.inodes)
+
+
+_CONVERTERS: dict[str, Callable[[Any], object]] = {
+    "suite": Suite,
+    "hooks": lambda value: frozenset(map(Hook, value)),
+    "userns": UserNamespaces,
+    "gpu": Gpu,
+    "disk": _disk,
+    "groups": tuple,
+    "variables": dict,
+}
+
+
+def _converted(key: str, value: object) -> object:
+    try:
+        return _CONVERTERS[key](value)
+    except ValueError as error:
+        raise SpecInvalid(f"{key}: {error}") from error
