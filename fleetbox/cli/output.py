@@ -55,7 +55,7 @@ def render_error(error: FleetboxError) -> str:
         from fleetbox.policy.errors import PolicyInvalid, render_violations  # noqa: PLC0415 (imports pydantic)
 
         if isinstance(error, PolicyInvalid):
-            return render_violations(error.violations)
+            return render_violations(error.violations).rstrip("\n")
     lines = [f"fleetbox: error: {error.message}"]
     if error.hint:
         lines.append(f"hint: {error.hint}")

@@ -1,0 +1,113 @@
+"""What `fleetbox-host` answers, validated and capped: a host may be broken, or hostile.
+
+Unknown keys are ignored, since a host may run a newer program; everything that is kept has a type, a
+length and no terminal sequences.
+"""
+
+import json
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from fleetbox.hostside.manifest import DIGEST, POLICY_NAME
+from fleetbox.transport import Completed, clean
+
+_TEXT_LIMIT = 500
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text[:_TEXT_LIMIT]).split())
+
+
+Text = Annotated[str, AfterValidator(_one_line)]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Digest = Annotated[str, StringConstraints(pattern=rf"^{DIGEST.pattern}$")]
+Name = Annotated[str, StringConstraints(pattern=rf"^{POLICY_NAME.pattern}$")]
+Number = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Failure(_Answer):
+    """Why the host did not do it; `code` is for machines. `generation` is what it enforces now, if known."""
+
+    code: Code
+    message: Text
+    hint: Text = ""
+    rolled_back: bool = False
+    generation: Number | None = None
+    digest: Digest | None = None
+
+
+class Gate(_Answer):
+    """A reason why the host cannot sandbox, with its remedy."""
+
+    id: Code
+    problem: Text
+    remedy: Text
+
+
+class Activation(_Answer):
+    """What `activate` and `rollback` answer when the new generation stays."""
+
+    changed: bool
+    generation: Number
+    previous: Number | None = None
+    digest: Digest
+
+
+class Generation(_Answer):
+    """One generation that the host keeps."""
+
+    n: Number
+    digest: Digest
+
+
+class Status(_Answer):
+    """What the host enforces now; no generation: nothing yet."""
+
+    generation: Number | None = None
+    digest: Digest | None = None
+    policies: tuple[Name, ...] = Field((), max_length=200)
+    generations: tuple[Generation, ...] = Field((), max_length=10_000)
+
+
+class Facts(_Answer):
+    """Of the facts, what a rollout decides by; `facts.HostFacts` is the whole view."""
+
+    gates: tuple[Gate, ...] = Field((), max_length=50)
+
+
+_Model = TypeVar("_Model", bound=_Answer)
+
+
+def read(model: type[_Model], completed: Completed) -> _Model | Failure:
+    """The answer, or the failure that the host reports or that its answer amounts to."""
+    try:
+        answer = json.loads(completed.stdout)
+        if completed.rc == 0:
+            return model.model_validate(answer)
+        return Failure.model_validate({**answer, **answer["error"]})
+    except (ValueError, ValidationError, KeyError, TypeError, RecursionError):
+        return _unreadable(completed)
+
+
+def _unreadable(completed: Completed) -> Failure:
+    if _program_missing(completed):
+        return Failure(code="not_provisioned", message="fleetbox-host is not installed")
+    if completed.rc == 0:
+        return Failure(code="bad_answer", message="the answer is not one that fleetbox-host gives")
+    return Failure(
+        code="host_program_failed",
+        message=f"fleetbox-host ended with {completed.rc}: {completed.words}",
+        hint="ansible-playbook site.yml installs the program again",
+    )
+
+
+def _program_missing(completed: Completed) -> bool:
+    """A shell says 127; sudo says 1 and a sentence."""
+    return not completed.stdout and (
+        completed.rc == 127 or (completed.rc == 1 and b"fleetbox-host: command not found" in completed.stderr)
+    )

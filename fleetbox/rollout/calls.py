@@ -1,0 +1,46 @@
+"""What a host is asked: one exec each, as root, JSON back. The host program owns what the verbs mean."""
+
+from fleetbox.fleet.inventory import Host
+from fleetbox.hostside import paths, stream
+from fleetbox.rollout.answers import Activation, Facts, Failure, Gate, Status, program_missing, read
+from fleetbox.transport import Transport, run_as_root
+
+# Seconds. Activation includes the critical checks in the new sandbox.
+_ACTIVATE_TIMEOUT = 180.0
+_ASK_TIMEOUT = 60.0
+
+
+def activate(transport: Transport, digest: str, tar: bytes) -> Activation | Failure:
+    """Send the bundle and switch to it; the host checks the new sandbox, and goes back if it fails."""
+    argv = [paths.HOST_PROGRAM, "activate", digest, "--bundle", "-"]
+    return read(Activation, run_as_root(transport, argv, stdin=tar, timeout=_ACTIVATE_TIMEOUT))
+
+
+def rollback(transport: Transport, to: int | None) -> Activation | Failure:
+    """Activate an earlier content again: generation `to`, or the one before the current."""
+    argv = [paths.HOST_PROGRAM, "rollback", *(["--to", str(to)] if to is not None else [])]
+    return read(Activation, run_as_root(transport, argv, timeout=_ACTIVATE_TIMEOUT))
+
+
+def status(transport: Transport) -> Status | Failure:
+    """What the host enforces now."""
+    return read(Status, run_as_root(transport, [paths.HOST_PROGRAM, "status"], timeout=_ASK_TIMEOUT))
+
+
+def streamed_facts(transport: Transport, host: Host) -> Facts | Failure:
+    """Facts of a host that has nothing installed: the program comes by stdin and leaves nothing behind."""
+    program = stream.script(["facts"]).encode()
+    argv = [host.python, "-I", "-S", "-"]
+    completed = run_as_root(transport, argv, stdin=program, timeout=_ASK_TIMEOUT)
+    if program_missing(completed, host.python):
+        return Facts(gates=(_no_python(host.python),))
+    return read(Facts, completed)
+
+
+def _no_python(python: str) -> Gate:
+    """The one gate that no program on the host can report."""
+    return Gate(
+        id="python_missing",
+        problem=f"the host has no {python}",
+        remedy="install Python 3.9 or later there (apt-get install python3)",
+    )

@@ -1,0 +1,133 @@
+"""What answers and errors mean: pure, so that every combination can be tried without a host."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fleetbox.errors import ApplyFailed, ExitCode, FleetboxError, TrustRefused, Unreachable, UsageError, worst
+from fleetbox.rollout.answers import Activation, Failure, Gate, Status
+from fleetbox.rollout.outcome import HostOutcome, Outcome
+
+# Codes of the host program after which the host is as it was, because something about it forbids it.
+_GATES = frozenset({"gate", "host_refused"})
+# Codes that say the bytes are not those that were named.
+_TRUST = frozenset({"digest_mismatch", "tampered"})
+
+
+def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None = None) -> HostOutcome:
+    """The end of an activation. `wanted` is the digest that was sent: another one in the answer is a lie."""
+    if isinstance(answer, Failure):
+        return of_failure(host, answer)
+    if wanted is not None and answer.digest != wanted:
+        return HostOutcome(
+            host=host,
+            outcome=Outcome.TRUST_REFUSED,
+            reason="digest_mismatch",
+            message=f"the host says it activated {answer.digest}, which is not what was sent",
+        )
+    return HostOutcome(
+        host=host,
+        outcome=Outcome.ACTIVATED if answer.changed else Outcome.UNCHANGED,
+        generation=answer.generation,
+        previous=answer.previous,
+        digest=answer.digest,
+    )
+
+
+def of_failure(host: str, failure: Failure) -> HostOutcome:
+    """The end when the host program reports an error."""
+    outcome = Outcome.FAILED
+    hint = failure.hint
+    if failure.code in _TRUST:
+        outcome = Outcome.TRUST_REFUSED
+    elif failure.code in _GATES:
+        outcome = Outcome.REFUSED
+    elif failure.rolled_back:
+        outcome = Outcome.ROLLED_BACK
+    elif failure.code == "not_provisioned":
+        hint = f"ansible-playbook site.yml --limit {host}"
+    return HostOutcome(
+        host=host,
+        outcome=outcome,
+        reason=failure.code,
+        message=failure.message,
+        hint=hint,
+        generation=failure.generation,
+        digest=failure.digest,
+    )
+
+
+def of_gates(host: str, gates: Sequence[Gate]) -> HostOutcome:
+    """The end for a host that cannot sandbox: refused before anything on it changed."""
+    first, *more = gates
+    others = f" (and {len(more)} more)" if more else ""
+    return HostOutcome(
+        host=host,
+        outcome=Outcome.REFUSED,
+        reason=first.id,
+        message=f"{first.problem}{others}; nothing was changed",
+        hint=first.remedy,
+    )
+
+
+def of_status(host: str, answer: Status | Failure, *, wanted: str) -> HostOutcome:
+    """What a push of `wanted` would do."""
+    if isinstance(answer, Failure):
+        return of_failure(host, answer)
+    return HostOutcome(
+        host=host,
+        outcome=Outcome.UNCHANGED if answer.digest == wanted else Outcome.WOULD_ACTIVATE,
+        generation=answer.generation,
+        digest=answer.digest,
+    )
+
+
+def of_error(host: str, error: Exception) -> HostOutcome:
+    """The end when the host could not be asked, or its answer never came whole."""
+    match error:
+        case Unreachable():
+            outcome, reason = Outcome.UNREACHABLE, "unreachable"
+        case TrustRefused():
+            outcome, reason = Outcome.TRUST_REFUSED, "host_key"
+        case UsageError():
+            outcome, reason = Outcome.MISCONFIGURED, "misconfigured"
+        case ApplyFailed():
+            outcome, reason = Outcome.FAILED, "no_whole_answer"
+        case _:
+            outcome, reason = Outcome.FAILED, "internal"
+    known = isinstance(error, FleetboxError)
+    return HostOutcome(
+        host=host,
+        outcome=outcome,
+        reason=reason,
+        message=str(error) if known else f"internal error: {type(error).__name__}: {error}",
+        hint=error.hint if isinstance(error, FleetboxError) else "",
+    )
+
+
+def not_started(host: str) -> HostOutcome:
+    """The end of a host that an interrupted rollout never came to."""
+    return HostOutcome(host=host, outcome=Outcome.NOT_STARTED, reason="interrupted")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All hosts together."""
+
+    counts: dict[Outcome, int]
+    exit_code: ExitCode
+
+    @property
+    def words(self) -> str:
+        """`3 hosts: 2 activated, 1 refused`."""
+        total = sum(self.counts.values())
+        parts = ", ".join(f"{count} {outcome.words}" for outcome, count in self.counts.items())
+        return f"{total} host{'s' if total != 1 else ''}: {parts or 'none'}"
+
+
+def summarise(outcomes: Sequence[HostOutcome]) -> Summary:
+    """Counts, and the exit code of the worst; no host at all is never success."""
+    counter = Counter(outcome.outcome for outcome in outcomes)
+    counts = {outcome: counter[outcome] for outcome in Outcome if counter[outcome]}
+    code = worst([outcome.exit_code for outcome in counts]) if counts else ExitCode.USAGE
+    return Summary(counts, code)
