@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import ClassVar
 
+from fleetbox.errors import PolicyError
+
 PATH_LIMIT = 4095
 PLACEHOLDERS = ("${WORKSPACE}", "${HOME}", "${TMPDIR}")
 
 Check = Callable[[str], bool]
 
 
-class PlanInvalid(ValueError):
-    """Bytes that are no launch plan, or a value that cannot stand in one."""
+class PlanInvalid(PolicyError):
+    """Bytes that are no launch plan, or a policy that does not fit into one."""
 
 
 def _one_of(*words: str) -> Check:

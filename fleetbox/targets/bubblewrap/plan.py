@@ -16,7 +16,7 @@ RECORDS_LIMIT = 4000  # `end` included
 
 _MAGIC = b"fleetbox-launch-plan"
 _FORMAT = b"1"
-_HEADER = re.compile(rb"%s\0%s\0(0|[1-9][0-9]{0,6})\0([0-9a-f]{8})\0" % (_MAGIC, _FORMAT))
+_HEADER = re.compile(rb"%s\x00%s\x00(0|[1-9][0-9]{0,6})\x00([0-9a-f]{8})\x00" % (_MAGIC, _FORMAT))
 _END = "end"
 _KINDS: dict[str, type[Operation]] = {kind.op: kind for kind in (*HEAD, *REPEATED)}
 

@@ -1,0 +1,179 @@
+"""How far each field of a policy is enforced, per platform: data, and the refusal that follows from it.
+
+A row with a value is about that value, a row without about every other one. What a policy writes down, or
+sets to other than its default, is refused at compile time unless it is enforced, or enforced in part with
+a note that says which part. docs/parity.md is generated from here (`make generate`).
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import BaseModel
+
+from fleetbox.policy import ResolvedPolicy
+from fleetbox.policy.model import Body
+from fleetbox.targets.interface import Refusal, UnsupportedByTarget
+
+
+class State(StrEnum):
+    """How far a field is enforced."""
+
+    ENFORCED = "enforced"
+    PARTIAL = "partial"
+    IMPOSSIBLE = "impossible"
+    NOT_BUILT = "not_built"
+
+
+class Platform(StrEnum):
+    """What a target compiles for."""
+
+    LINUX = "linux"
+    MACOS = "macos"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One field, or one value of it. `note` is about Linux until macOS is built."""
+
+    field: str
+    linux: State
+    note: str
+    value: str | None = None
+    macos: State = State.NOT_BUILT
+
+    def on(self, platform: Platform) -> State:
+        return self.linux if platform is Platform.LINUX else self.macos
+
+
+_ENFORCED, _PARTIAL, _IMPOSSIBLE, _NOT_BUILT = State
+
+PARITY: tuple[Row, ...] = (
+    Row("mode", _ENFORCED, "by the mounts of the sandbox", "read-only"),
+    Row("mode", _ENFORCED, "by the mounts of the sandbox", "workspace-write"),
+    Row("mode", _ENFORCED, "no sandbox: nothing is enforced, and every place says so", "full-access"),
+    Row("filesystem.root", _ENFORCED, "read-only bind of the host, or of a short list"),
+    Row("filesystem.workspace", _ENFORCED, "bind mount"),
+    Row("filesystem.tmp", _ENFORCED, "a tmpfs, or the host's directory"),
+    Row(
+        "filesystem.rules",
+        _PARTIAL,
+        "bind mounts and masks; a pattern covers what exists at launch, not files that appear later",
+    ),
+    Row(
+        "filesystem.protect",
+        _PARTIAL,
+        "read-only mounts; a process outside the sandbox can detach one by renaming the name on the host; "
+        "names below deeper directories (sub/.git) are not covered",
+    ),
+    Row(
+        "filesystem.unprotect",
+        _PARTIAL,
+        "what git executes from .git stays read-only; commits made inside are the workload's own, and can "
+        "name a submodule whose settings git obeys",
+    ),
+    Row("network.mode", _ENFORCED, "an empty network namespace", "none"),
+    Row("network.mode", _NOT_BUILT, "the egress proxy is not built", "proxy"),
+    Row("network.mode", _ENFORCED, "the host's network, unrestricted", "host"),
+    Row("network.outbound", _NOT_BUILT, "the egress proxy is not built"),
+    Row("process.allowed_binaries", _NOT_BUILT, "needs Landlock, which is not built"),
+    Row("process.nested_sandboxes", _ENFORCED, "seccomp, and bubblewrap's --disable-userns where it has it"),
+    Row("process.unix_sockets", _PARTIAL, "as none without a GPU, as private with one", "auto"),
+    Row("process.unix_sockets", _ENFORCED, "seccomp", "none"),
+    Row(
+        "process.unix_sockets",
+        _PARTIAL,
+        "sockets that the host has at launch are masked; one that appears later outside the masked "
+        "directories can be reached by its path",
+        "private",
+    ),
+    Row("process.allow_host_pids", _ENFORCED, "a PID namespace, unless no fresh /proc can be mounted"),
+    Row("process.limits.memory", _NOT_BUILT, "needs a cgroup, which is not built"),
+    Row("process.limits.pids", _NOT_BUILT, "needs a cgroup, which is not built"),
+    Row("process.limits.wall", _NOT_BUILT, "the launcher's clock is not built"),
+    Row("devices.gpu.mode", _ENFORCED, "device nodes bound at launch, or refused"),
+    Row("devices.gpu.vendors", _ENFORCED, "the nodes of CUDA", "nvidia"),
+    Row("devices.gpu.vendors", _ENFORCED, "/dev/dxg and its libraries", "wsl"),
+    Row("devices.gpu.vendors", _NOT_BUILT, "detection of AMD GPUs is not built", "amd"),
+    Row("devices.gpu.vendors", _NOT_BUILT, "detection of Intel GPUs is not built", "intel"),
+    Row("devices.gpu.vendors", _IMPOSSIBLE, "no Apple GPU on Linux", "apple"),
+    Row("devices.gpu.select", _ENFORCED, "every GPU found", "all"),
+    Row("devices.gpu.select", _NOT_BUILT, "selecting single GPUs is not built"),
+    Row("devices.gpu.profile", _ENFORCED, "the nodes that compute needs", "compute"),
+    Row("devices.gpu.profile", _NOT_BUILT, "render and display nodes are not built", "graphics"),
+    Row("devices.allow", _ENFORCED, "device bind of each node"),
+    Row("environment.pass", _ENFORCED, "the launcher builds the environment"),
+    Row("environment.set", _ENFORCED, "the launcher builds the environment"),
+    Row("landlock", _ENFORCED, "bubblewrap alone", "off"),
+    Row("landlock", _PARTIAL, "bubblewrap alone: the second layer is not built", "best-effort"),
+    Row("landlock", _NOT_BUILT, "the second layer is not built", "required"),
+)
+
+
+def refuse_unenforced(policy: ResolvedPolicy, platform: Platform, target: str) -> None:
+    """Raises UnsupportedByTarget naming every field and value at once."""
+    refusals = [
+        Refusal(field, value, policy.origin(field), row.note)
+        for field in dict.fromkeys(row.field for row in PARITY)
+        if _is_asked_for(policy, field)
+        for value in values(policy, field)
+        if (row := row_of(field, value)).on(platform) in (State.IMPOSSIBLE, State.NOT_BUILT)
+    ]
+    if refusals:
+        raise UnsupportedByTarget(target, refusals)
+
+
+def row_of(field: str, value: str) -> Row:
+    """The row about this value. Raises KeyError for a field without one: every field must have a row."""
+    rows = {row.value: row for row in PARITY if row.field == field}
+    return rows[value] if value in rows else rows[None]
+
+
+def values(policy: Body, field: str) -> tuple[str, ...]:
+    """A field's value as words: one, or one for each entry of a list; none where it is left open."""
+    found = _attribute(policy, field)
+    if found is None:
+        return ()
+    entries = found if isinstance(found, tuple | list) else (found,)
+    return tuple(_word(entry) for entry in entries)
+
+
+def _is_asked_for(policy: ResolvedPolicy, field: str) -> bool:
+    """Written by an author; or, so that nothing can slip past `explicit`, other than the default."""
+    written = any(name == field or field.startswith(f"{name}.") for name in policy.explicit)
+    return written or _attribute(policy, field) != _attribute(Body(), field)
+
+
+def _attribute(policy: Body, field: str) -> object:
+    found: object = policy
+    for name in field.split("."):
+        found = getattr(found, "pass_" if name == "pass" else name)
+    return found
+
+
+def _word(entry: object) -> str:
+    return entry.model_dump_json(exclude_defaults=True) if isinstance(entry, BaseModel) else str(entry)
+
+
+def markdown() -> str:
+    """docs/parity.md."""
+    return "".join(f"{line}\n" for line in _markdown_lines())
+
+
+def _markdown_lines() -> Iterator[str]:
+    yield "# Parity: how far each field is enforced"
+    yield ""
+    yield "Generated from `fleetbox/targets/parity.py` by `make generate`; do not edit."
+    yield "A policy that writes a field, or a value of it, that is `impossible` or `not_built` is refused"
+    yield "when it is compiled for that platform; with `partial` the note says what is not covered."
+    yield ""
+    yield "| field | value | Linux | macOS | note |"
+    yield "|---|---|---|---|---|"
+    for row in PARITY:
+        value = f"`{row.value}`" if row.value else ""
+        yield f"| `{row.field}` | {value} | {row.linux} | {row.macos} | {row.note} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
