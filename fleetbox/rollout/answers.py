@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from fleetbox.hostside import paths
 from fleetbox.hostside.manifest import DIGEST, POLICY_NAME
 from fleetbox.transport import Completed, clean
 
@@ -95,7 +96,7 @@ def read(model: type[_Model], completed: Completed) -> _Model | Failure:
 
 
 def _unreadable(completed: Completed) -> Failure:
-    if _program_missing(completed):
+    if program_missing(completed, paths.HOST_PROGRAM):
         return Failure(code="not_provisioned", message="fleetbox-host is not installed")
     if completed.rc == 0:
         return Failure(code="bad_answer", message="the answer is not one that fleetbox-host gives")
@@ -106,8 +107,7 @@ def _unreadable(completed: Completed) -> Failure:
     )
 
 
-def _program_missing(completed: Completed) -> bool:
-    """A shell says 127; sudo says 1 and a sentence."""
-    return not completed.stdout and (
-        completed.rc == 127 or (completed.rc == 1 and b"fleetbox-host: command not found" in completed.stderr)
-    )
+def program_missing(completed: Completed, program: str) -> bool:
+    """Whether `program` was never there to start: a shell says 127; sudo says 1 and a sentence."""
+    said = f"{program}: command not found".encode()
+    return not completed.stdout and (completed.rc == 127 or (completed.rc == 1 and said in completed.stderr))

@@ -13,14 +13,14 @@ from fleetbox.fleet.inventory import Host
 from fleetbox.transport import Transport, connect
 
 Result = TypeVar("Result")
-_Seen = TypeVar("_Seen", contravariant=True)
+_Seen_contra = TypeVar("_Seen_contra", contravariant=True)
 
 
-class Progress(Protocol[_Seen]):
+class Progress(Protocol[_Seen_contra]):
     """Told about each host from the threads that work: an implementation locks."""
 
     def started(self, host: Host) -> None: ...
-    def finished(self, host: Host, result: _Seen) -> None: ...
+    def finished(self, host: Host, result: _Seen_contra) -> None: ...
 
 
 @dataclass(frozen=True)
