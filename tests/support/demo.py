@@ -1,7 +1,7 @@
 """`make demo`: the whole way on three throw-away hosts, and a verdict in words.
 
 One Debian 12 host, one Debian 13 host with GPU nodes, and one that says it is WSL1 and must be refused.
-Every command is printed as typed and runs for real; the demo ends with 0 only if all three ended as they should.
+Every command is printed as typed and runs for real; exit code 0 only if all three ended as they should.
 """
 
 import json
@@ -157,10 +157,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"\nDEMO FAILED: {len(demo.problems)} of its claims do not hold:")
         print("".join(f"  - {problem}\n" for problem in demo.problems))
         return 1
-    print(
-        f"\nDEMO OK: {' and '.join(SANDBOXED)} run workloads in a sandbox whose policy was pushed and checked;"
-    )
-    print(f"{REFUSED} was refused with its remedy, and nothing on it changed.")
+    print(f"\nDEMO OK: {' and '.join(SANDBOXED)} run workloads in a sandbox whose policy was pushed.")
+    print(f"         {REFUSED} was refused with its remedy, and nothing on it changed.")
     return 0
 
 
