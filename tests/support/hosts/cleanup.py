@@ -32,8 +32,8 @@ def destroy(lab: LabState) -> None:
     hosts = [HostState(path) for path in lab.hosts.glob("*") if path.is_dir()]
     for host in hosts:
         for file in (host.init, host.warden):
-            if process := Process.read(file):
-                process.signal(signal.SIGKILL)
+            if recorded := Process.read(file):
+                recorded.signal(signal.SIGKILL)
     for host in hosts:
         end_host(host)
     for process in strangers:

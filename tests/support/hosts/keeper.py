@@ -1,4 +1,4 @@
-"""The process that a lab lives by: `python -m tests.support.hosts.keeper LAB_FOLDER OWNER_PID`.
+"""The process that a lab lives by: `python -m tests.support.hosts.keeper LAB OWNER_PID MIRROR [PROXY]`.
 
 It holds the lab's network namespace open, serves apt's proxy, and takes the lab down when told (SIGTERM) or
 when its owner has ended. Nothing of a lab is registered with the machine: when the keeper dies the kernel
@@ -15,7 +15,8 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.support.hosts import cleanup, mirror, network
+from tests.support.hosts import cleanup, network
+from tests.support.hosts.mirror import Mirror
 from tests.support.hosts.processes import Process
 from tests.support.hosts.proxy import Server
 from tests.support.hosts.state import LabState
@@ -23,13 +24,13 @@ from tests.support.hosts.state import LabState
 READY = b"ready\n"
 
 
-def main(folder: str, owner: str) -> int:
+def main(folder: str, owner: str, archive: str, proxy: str | None = None) -> int:
     lab = LabState(Path(folder))
     stop = _stop_signal()
     netns = network.create()
     lab.netns.symlink_to(f"/proc/{os.getpid()}/fd/{netns}")
     lab.netns_id.write_text(f"{os.fstat(netns).st_ino}\n")
-    server = Server(str(lab.netns), mirror.configured())
+    server = Server(str(lab.netns), Mirror(archive, proxy))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Process.of(os.getpid()).write(lab.keeper)
     os.write(1, READY)
@@ -68,4 +69,4 @@ def _wait(lab: LabState, stop: socket.socket, owner: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(*sys.argv[1:]))

@@ -10,13 +10,13 @@ its keeper.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.hosts import cleanup, hooks, identity, mirror, namespaces, network, trees
+from tests.support.hosts import cleanup, hooks, identity, mirror, network, trees
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.host import Host
 from tests.support.hosts.keeper import READY
@@ -37,6 +37,7 @@ from tests.support.hosts.spec import NAME, HostSpec
 from tests.support.hosts.state import HostState, LabState, every_lab
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+LISTENING = "Server listening on 0.0.0.0 port 22"
 READY_SECONDS = 30.0
 END_SECONDS = 60.0
 USER = "dev"
@@ -48,14 +49,13 @@ class Lab:
     def __init__(self, state: LabState, keeper: subprocess.Popen[bytes] | None = None) -> None:
         self.state = state
         self._keeper = keeper
-        self._wardens: list[subprocess.Popen[bytes]] = []
-
-    name = property(lambda self: self.state.name)
-    inventory = property(lambda self: self.state.inventory)
-    known_hosts = property(lambda self: self.state.known_hosts)
-    ssh_config = property(lambda self: self.state.ssh_config)
-    key = property(lambda self: self.state.key)
-    netns = property(lambda self: str(self.state.netns))
+        self._wardens: dict[str, subprocess.Popen[bytes]] = {}
+        self.name = state.name
+        self.inventory = state.inventory
+        self.known_hosts = state.known_hosts
+        self.ssh_config = state.ssh_config
+        self.key = state.key
+        self.netns = str(state.netns)
 
     @classmethod
     def create(cls, name: str | None = None, *, owner: int | None = None) -> Lab:
@@ -94,17 +94,18 @@ class Lab:
         """Start hosts side by side; return when each one's sshd answers. All of these, or none."""
         for suite in {spec.suite for spec in specs}:
             trees.ensure(suite)
-        hosts = [Host(self.state, spec) for spec in specs]
-        made: list[Host] = []
+        hosts: list[Host] = []
         try:
-            for host in hosts:
+            for spec in specs:
+                host = Host(self.state, spec)
+                self._claim(host)
+                hosts.append(host)
                 self._lay_out(host)
-                made.append(host)
-                self._wardens.append(_start_warden(host.state))
+                self._wardens[host.name] = _start_warden(host.state)
             self._wait_for_sshd(hosts)
             _write_configuration(self.state)
         except BaseException:  # also Ctrl-C: half a host is no host
-            self.down(*made)
+            self.down(*hosts)
             raise
         return hosts
 
@@ -112,9 +113,10 @@ class Lab:
         """Take these hosts down and forget them."""
         for host in hosts:
             cleanup.end_host(host.state)
+            if warden := self._wardens.pop(host.name, None):
+                warden.wait()
             (self.state.addresses / host.state.address.read_text()).rmdir()
             shutil.rmtree(host.state.path)
-        self._reap()
         _write_configuration(self.state)
 
     def hosts(self) -> list[Host]:
@@ -137,7 +139,8 @@ class Lab:
             self._keeper.wait()
         if self.state.path.exists():
             cleanup.destroy(self.state)
-        self._reap()
+        for warden in self._wardens.values():
+            warden.wait()
 
     def detach(self) -> None:
         """Let the lab outlive its owner, until somebody closes it."""
@@ -165,40 +168,34 @@ class Lab:
             self.controller_argv(argv), env=self.controller_env() | (env or {}), check=check, **options
         )
 
-    def _lay_out(self, host: Host) -> None:
-        state = host.state
+    def _claim(self, host: Host) -> None:
         try:
-            state.path.mkdir()
+            host.state.path.mkdir()
         except FileExistsError as error:
             raise HostsError(f"lab {self.name} has a host {host.name} already") from error
+        host.state.address.write_text(str(_claim_address(self.state)))
+
+    def _lay_out(self, host: Host) -> None:
+        state = host.state
         state.path.chmod(0o711)  # its own root, a stranger to this machine, finds its way back in here
         for folder in (state.upper, state.work, state.root, state.binds):
             folder.mkdir()
             folder.chmod(0o755)
         os.chown(state.upper, ID_BASE, ID_BASE)
         state.tree.symlink_to(trees.tree(host.spec.suite))
-        state.address.write_text(str(_claim_address(self.state)))
         public_key = Path(f"{self.key}.pub").read_text()
         identity.write(state, host.spec, address=host.address, authorized_key=public_key)
         hooks.prepare_binds(host.spec, state.binds)
         state.spec.write_text(json.dumps(host.spec.as_json()))
 
     def _wait_for_sshd(self, hosts: Sequence[Host]) -> None:
-        wardens = dict(zip((host.name for host in hosts), self._wardens[-len(hosts) :], strict=True))
-
-        def wait() -> None:
-            deadline = time.monotonic() + READY_SECONDS
-            for host in hosts:
-                while not _answers(host.address):
-                    if wardens[host.name].poll() is not None or time.monotonic() > deadline:
-                        raise HostsError(f"host {host.name} did not come up: {host.log()[-3000:]}")
-                    time.sleep(0.01)
-
-        if hosts:
-            namespaces.in_network(self.netns, wait)
-
-    def _reap(self) -> None:
-        self._wardens = [one for one in self._wardens if one.poll() is None]
+        deadline = time.monotonic() + READY_SECONDS
+        for host in hosts:
+            # Its own word, not a connection: one that comes before eth0 is up costs a second of ARP.
+            while LISTENING not in host.log():
+                if self._wardens[host.name].poll() is not None or time.monotonic() > deadline:
+                    raise HostsError(f"host {host.name} did not come up: {host.log()[-3000:]}")
+                time.sleep(0.01)
 
 
 def _start_keeper(state: LabState, owner: int) -> subprocess.Popen[bytes]:
@@ -212,9 +209,9 @@ def _start_keeper(state: LabState, owner: int) -> subprocess.Popen[bytes]:
         # Under its real name the lock is always held: a sweep must never see a lab before its keeper.
         fcntl.flock(handle, fcntl.LOCK_EX)
         unborn.rename(state.lock)
-        keeper = _spawn(
-            "keeper", str(state.path), str(owner), log=state.log, stdout=subprocess.PIPE, keep=handle
-        )
+        archive = mirror.configured()
+        args = [str(state.path), str(owner), archive.uri, *([archive.proxy] if archive.proxy else [])]
+        keeper = _spawn("keeper", *args, log=state.log, stdout=subprocess.PIPE, keep=handle)
     finally:
         os.close(handle)
     assert keeper.stdout
@@ -228,7 +225,10 @@ def _start_keeper(state: LabState, owner: int) -> subprocess.Popen[bytes]:
 
 
 def _start_warden(state: HostState) -> subprocess.Popen[bytes]:
-    return _spawn("warden", str(state.path), log=state.log)
+    warden = _spawn("warden", str(state.path), log=state.log)
+    with contextlib.suppress(ProcessLookupError):  # it failed at once, and its log says why
+        Process.of(warden.pid).write(state.warden)
+    return warden
 
 
 def _spawn(
@@ -256,14 +256,6 @@ def _claim_address(lab: LabState) -> int:
             index += 1
         else:
             return index
-
-
-def _answers(address: str) -> bool:
-    try:
-        with socket.create_connection((address, 22), timeout=1.0) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
 
 
 def _write_configuration(lab: LabState) -> None:

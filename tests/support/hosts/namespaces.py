@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
+import signal
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 NEWNS = 0x00020000
 NEWCGROUP = 0x02000000
@@ -89,9 +91,24 @@ def become_root_inside() -> None:
     os.setresuid(0, 0, 0)
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Call after every change of user: the kernel forgets the setting there."""
-    _checked(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "PR_SET_PDEATHSIG")
+def fork_bound(work: Callable[[int], NoReturn]) -> int:
+    """Fork a child that can bind its life to ours: it runs `work(lifeline)`; return its pid."""
+    lifeline, ours = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        work(lifeline)
+    os.close(lifeline)
+    return pid  # `ours` stays open as long as we live: its end tells a child that asked too late
+
+
+def die_with_parent(lifeline: int) -> None:
+    """Be killed when the parent dies; call again after a change of user, where the kernel forgets it."""
+    _checked(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
+    poll = select.poll()
+    poll.register(lifeline, select.POLLHUP)
+    if poll.poll(0):
+        raise SystemExit("the parent died before its child was bound to it")
 
 
 def in_network(netns: str, call: Callable[[], _Result]) -> _Result:

@@ -81,19 +81,20 @@ class HostSpec:
             raise SpecInvalid(f"host {self.name}: wsl1 and wsl2 exclude each other")
 
     @classmethod
-    def of(cls, name: str, **given: object) -> HostSpec:
+    def of(cls, name: str, **given: Any) -> HostSpec:
         """A spec from plain strings: `HostSpec.of("web", suite="trixie", hooks=["wsl2"], disk="24m/512")`."""
         unknown = sorted(given.keys() - {one.name for one in fields(cls)})
         if unknown:
             raise SpecInvalid(f"host {name}: unknown option {', '.join(unknown)}")
-        return cls(name, **{key: _converted(key, value) for key, value in given.items()})
+        converted: dict[str, Any] = {key: _converted(key, value) for key, value in given.items()}
+        return cls(name, **converted)
 
     @classmethod
     def parse(cls, text: str) -> HostSpec:
         """A spec from one command-line word: `NAME[=SUITE][,HOOK][,gpu=…][,userns=…][,disk=…][,group=…]`."""
         head, *options = text.split(",")
         name, _, suite = head.partition("=")
-        given: dict[str, object] = {"suite": suite} if suite else {}
+        given: dict[str, Any] = {"suite": suite} if suite else {}
         hooks, groups = [], []
         for option in options:
             key, assigned, value = option.partition("=")
@@ -105,14 +106,14 @@ class HostSpec:
                 given[key] = value
         return cls.of(name, hooks=hooks, groups=groups, **given)
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         disk = f"{self.disk.size}/{self.disk.inodes}" if self.disk else None
         plain = {key: value for key, value in vars(self).items() if key not in {"hooks", "groups", "disk"}}
         return plain | {"hooks": sorted(self.hooks), "groups": list(self.groups), "disk": disk}
 
     @classmethod
-    def from_json(cls, data: dict[str, object]) -> HostSpec:
-        return cls.of(**data)  # type: ignore[arg-type]
+    def from_json(cls, data: dict[str, Any]) -> HostSpec:
+        return cls.of(**data)
 
 
 def _disk(value: object) -> Disk | None:

@@ -19,23 +19,33 @@ LABS = Path("/var/tmp")
 PREFIX = "fleetbox-lab-"
 
 
+class Part:
+    """A file or folder inside the folder of what has this attribute."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, whole: HostState | LabState, _kind: type | None = None) -> Path:
+        return whole.path / self._name
+
+
 @dataclass(frozen=True)
 class HostState:
     path: Path
 
-    spec = property(lambda self: self.path / "spec.json")
-    address = property(lambda self: self.path / "address")
-    identity = property(lambda self: self.path / "identity")
+    spec = Part("spec.json")
+    address = Part("address")
+    identity = Part("identity")
     """The layer between the suite's tree and the changes: host keys, names, apt's proxy."""
-    upper = property(lambda self: self.path / "upper")
-    work = property(lambda self: self.path / "work")
-    root = property(lambda self: self.path / "root")
-    binds = property(lambda self: self.path / "binds")
-    tree = property(lambda self: self.path / "tree")
+    upper = Part("upper")
+    work = Part("work")
+    root = Part("root")
+    binds = Part("binds")
+    tree = Part("tree")
     """Symbolic link to the suite's tree."""
-    log = property(lambda self: self.path / "log")
-    init = property(lambda self: self.path / "init.process")
-    warden = property(lambda self: self.path / "warden.process")
+    log = Part("log")
+    init = Part("init.process")
+    warden = Part("warden.process")
 
 
 @dataclass(frozen=True)
@@ -50,22 +60,22 @@ class LabState:
     def name(self) -> str:
         return self.path.name.removeprefix(PREFIX)
 
-    lock = property(lambda self: self.path / "lock")
-    keeper = property(lambda self: self.path / "keeper.process")
-    netns = property(lambda self: self.path / "netns")
+    lock = Part("lock")
+    keeper = Part("keeper.process")
+    netns = Part("netns")
     """Symbolic link to the network namespace, held open by the keeper."""
-    netns_id = property(lambda self: self.path / "netns.id")
-    detached = property(lambda self: self.path / "detached")
-    log = property(lambda self: self.path / "log")
-    keys = property(lambda self: self.path / "keys")
-    key = property(lambda self: self.keys / "id_ed25519")
-    known_hosts = property(lambda self: self.path / "known_hosts")
-    ssh_config = property(lambda self: self.path / "ssh_config")
-    inventory = property(lambda self: self.path / "inventory.yml")
-    control_paths = property(lambda self: self.path / "cp")
-    home = property(lambda self: self.path / "home")
-    addresses = property(lambda self: self.path / "addresses")
-    hosts = property(lambda self: self.path / "hosts")
+    netns_id = Part("netns.id")
+    detached = Part("detached")
+    log = Part("log")
+    keys = Part("keys")
+    key = Part("keys/id_ed25519")
+    known_hosts = Part("known_hosts")
+    ssh_config = Part("ssh_config")
+    inventory = Part("inventory.yml")
+    control_paths = Part("cp")
+    home = Part("home")
+    addresses = Part("addresses")
+    hosts = Part("hosts")
 
     def host(self, name: str) -> HostState:
         return HostState(self.hosts / name)

@@ -38,7 +38,6 @@ def main(folder: str) -> int:
     host = HostState(Path(folder))
     lab = LabState(host.path.parent.parent)
     spec = HostSpec.from_json(json.loads(host.spec.read_text()))
-    Process.of(os.getpid()).write(host.warden)
     namespaces.unshare(namespaces.NEWNS)
     namespaces.make_private()
     _mount_root(host, spec)
@@ -60,10 +59,12 @@ def _start(host: HostState, lab: LabState, spec: HostSpec) -> int:
     ours, theirs = socket.socketpair()
     index = int(host.address.read_text())
     os.chdir(host.root)
-    stage = os.fork()
-    if stage == 0:
+
+    def begin(lifeline: int) -> NoReturn:
         ours.close()
-        _child(lambda: _stage(theirs, spec, index))
+        _child(lambda: _stage(lifeline, theirs, spec, index))
+
+    stage = namespaces.fork_bound(begin)
     theirs.close()
     with ours:
         if ours.recv(1):
@@ -98,24 +99,26 @@ def _child(work: Callable[[], int]) -> NoReturn:
     os._exit(status)
 
 
-def _stage(warden: socket.socket, spec: HostSpec, index: int) -> int:
-    namespaces.die_with_parent(signal.SIGKILL)
+def _stage(lifeline: int, warden: socket.socket, spec: HostSpec, index: int) -> int:
+    namespaces.die_with_parent(lifeline)
     namespaces.unshare(namespaces.ALL)
     warden.send(b"+")
     if not warden.recv(1):
         return 1
     namespaces.become_root_inside()
-    namespaces.die_with_parent(signal.SIGKILL)
-    init = os.fork()
-    if init == 0:
+    namespaces.die_with_parent(lifeline)
+
+    def begin(lifeline: int) -> NoReturn:
         warden.close()
-        _child(lambda: _init(spec, index))
+        _child(lambda: _init(lifeline, spec, index))
+
+    init = namespaces.fork_bound(begin)
     warden.send(str(init).encode())
     return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1])
 
 
-def _init(spec: HostSpec, index: int) -> NoReturn:
-    namespaces.die_with_parent(signal.SIGKILL)
+def _init(lifeline: int, spec: HostSpec, index: int) -> NoReturn:
+    namespaces.die_with_parent(lifeline)
     os.setsid()
     os.umask(0o022)
     namespaces.make_private()
