@@ -12,8 +12,7 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from tests.support.hosts import network
 from tests.support.hosts.changes import LOGIN_RECORDS, Change, overlay_diff
@@ -87,14 +86,8 @@ class Host:
         check: bool = True,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as root inside the host, with the host's own environment and nothing of ours."""
-        return subprocess.run(
-            self.exec_argv(argv),
-            input=data,
-            env=ENVIRONMENT | dict(env or {}),
-            capture_output=True,
-            timeout=timeout,
-            check=check,
-        )
+        own = ENVIRONMENT | dict(env or {})
+        return _run(self.exec_argv(argv), input=data, env=own, timeout=timeout, check=check)
 
     def exec_argv(self, argv: Sequence[str]) -> list[str]:
         return ["nsenter", f"--target={self.init.pid}", "--all", "--wd=/", "--", *argv]
@@ -103,9 +96,7 @@ class Host:
         self, argv: Sequence[str], *, data: bytes = b"", timeout: float = 60.0, check: bool = True
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as `dev` over ssh, quoted so that the remote shell sees exactly these words."""
-        return subprocess.run(
-            self.ssh_argv(argv), input=data, capture_output=True, timeout=timeout, check=check
-        )
+        return _run(self.ssh_argv(argv), input=data, timeout=timeout, check=check)
 
     def ssh_argv(self, argv: Sequence[str]) -> list[str]:
         ssh = ["ssh", "-F", str(self.lab.ssh_config), self.name]
@@ -113,8 +104,9 @@ class Host:
 
     def put(self, path: str, data: bytes, *, mode: int = 0o644, owner: str = "root") -> None:
         """Write a file inside the host, with its parent folders."""
-        self.exec(["mkdir", "-p", str(PurePosixPath(path).parent)])
-        self.exec(["install", f"--mode={mode:o}", f"--owner={owner}", "/dev/stdin", path], data=data)
+        self.exec(["install", "-D", f"--mode={mode:o}", f"--owner={owner}", "/dev/null", path])
+        # dd reads the descriptor; /dev/stdin would be opened anew, which root inside may not.
+        self.exec(["dd", "status=none", f"of={path}"], data=data)
 
     def get(self, path: str) -> bytes:
         return self.exec(["cat", path]).stdout
@@ -152,3 +144,11 @@ class Host:
     def log(self) -> str:
         """What the host's sshd, or the attempt to start it, wrote."""
         return self.state.log.read_text(errors="replace")
+
+
+def _run(argv: list[str], *, check: bool, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(argv, capture_output=True, check=check, **options)
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr.decode(errors="replace").strip())
+        raise
