@@ -1,0 +1,42 @@
+"""Probes of what a workload may reach (FBX-NET).
+
+A connection that is *refused* has found a route, so it counts as reached; only for our own listeners, which
+would have answered with their token, does a refusal mean that somebody else's loopback was asked.
+"""
+
+from __future__ import annotations
+
+from fleetbox.hostside.probes.outcome import Attempt
+from fleetbox.hostside.probes.scene import Scene
+from fleetbox.hostside.probes.trial import Asked, Denied, Prepared
+
+
+def egress(scene: Scene, asked: Asked) -> Prepared:
+    """FBX-NET-001: the peer that the controller names, this host's own address, and its loopback."""
+    own = {"address": scene.host_address, "port": scene.host_port, "token": scene.token}
+    loopback = {"address": "127.0.0.1", "port": scene.loopback_port, "token": scene.token}
+    targets = [Attempt("reach_tcp", own), Attempt("reach_tcp", loopback)]
+    if asked.egress_peer:
+        address, port = asked.egress_peer
+        targets.insert(0, Attempt("reach_tcp", {"address": address, "port": port}))
+        targets.append(Attempt("send_udp", {"address": address, "port": port}))
+    return Denied("no host can be reached directly", targets, [Attempt("own_loopback", {})])
+
+
+def host_sockets(scene: Scene, asked: Asked) -> Prepared:
+    """FBX-NET-004: sockets that the user may reach outside, by connect and by sendmsg; abstract ones too.
+
+    What listens on the host besides is asked for, too; not all of it lets this user in outside.
+    """
+    reached = [
+        Attempt("reach_unix", {"path": scene.root + "/sockets/stream", "token": scene.token}),
+        Attempt("send_unix", {"path": scene.root + "/sockets/datagram"}),
+        Attempt("reach_unix", {"path": scene.abstract, "token": scene.token}),
+    ]
+    others = [Attempt("reach_any_unix", {"paths": asked.host_sockets})] if asked.host_sockets else []
+    return Denied(
+        "sockets of the host cannot be reached",
+        [*reached, *others],
+        [Attempt("own_socketpair", {})],
+        needed=len(reached),
+    )

@@ -1,0 +1,320 @@
+"""What probes act upon: a workspace, decoys, sockets and a process, all made by the workload's user itself.
+
+The scene lives in a forked child that has become that user before it touches anything, so that root never
+follows a link that the user planted. It is taken down when its control pipe closes, which the kernel does
+also when the program that wanted it is killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn
+
+from fleetbox.hostside.probes import attempts
+from fleetbox.hostside.probes.launch import Account
+
+LIFETIME = 180  # seconds after which an abandoned scene takes itself down
+MAX_SWEPT = 200
+SIOCGIFADDR = 0x8915
+DECOY = "fleetbox-decoy-"
+# Credentials that are a file by nature; every other place is taken for a directory unless it is there as a
+# file.
+FILES = frozenset(
+    {
+        ".netrc", ".git-credentials", ".pgpass", ".npmrc", ".pypirc", ".vault-token", "credentials",
+        "credentials.toml", ".bash_history", ".zsh_history",
+    }
+)  # fmt: skip
+SCENES = "/var/tmp"  # noqa: S108 - a fresh 0700 directory is made in it, by the user
+
+
+class Refused(Exception):
+    """The scene could not be set; the text says what was in the way."""
+
+
+class Wanted(NamedTuple):
+    """What the checks at hand need planted: places of credentials, and names of agents' settings."""
+
+    decoys: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    plan: tuple[tuple[str, bytes], ...] = ()
+
+
+class Scene(NamedTuple):
+    """The planted things, by absolute path. `token` is in every planted file and every socket's greeting."""
+
+    root: str
+    home: str
+    token: str
+    decoys: tuple[str, ...]
+    writable: tuple[str, ...]
+    loopback_port: int
+    host_address: str
+    host_port: int
+
+    @property
+    def workspace(self) -> str:
+        """The workspace of the launch in which everything is tried."""
+        return self.root + "/workspace"
+
+    @property
+    def beside(self) -> str:
+        """A directory next to the workspace that the user may write outside the sandbox."""
+        return self.root + "/beside"
+
+    @property
+    def plan(self) -> str:
+        """The user's own copy of the launch plan."""
+        return self.root + "/plan/launch.plan"
+
+    @property
+    def abstract(self) -> str:
+        """The name of an abstract socket, written with @."""
+        return "@fleetbox-" + self.token
+
+    @property
+    def process(self) -> str:
+        """The name of the scene's own process, as /proc shows it."""
+        return "fbx" + self.token[:12]
+
+    def inside_tmp(self, name: str) -> str:
+        """A name in /tmp that nobody else has."""
+        return f"/tmp/fleetbox-{name}-{self.token}"  # noqa: S108
+
+
+class Stage:
+    """Context manager that sets a scene as `account` and takes it down again."""
+
+    def __init__(self, account: Account, wanted: Wanted) -> None:
+        self._account = account
+        self._wanted = wanted
+        self._pid = 0
+        self._control = -1
+
+    def __enter__(self) -> Scene:
+        stop, self._control = os.pipe()
+        said, answer = os.pipe()
+        sys.stdout.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._control)
+            os.close(said)
+            _play(self._account, self._wanted, stop, answer)
+        os.close(stop)
+        os.close(answer)
+        with os.fdopen(said, encoding="utf-8") as lines:
+            text = lines.read()
+        return self._parsed(text)
+
+    def _parsed(self, text: str) -> Scene:
+        told: dict[str, Any] = json.loads(text) if text else {"problem": "the workload user's process died"}
+        if "problem" in told:
+            self._end()
+            raise Refused(str(told["problem"]))
+        told.update({name: tuple(told[name]) for name in ("decoys", "writable")})
+        return Scene(**told)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        os.close(self._control)
+        os.waitpid(self._pid, 0)
+
+
+def _play(account: Account, wanted: Wanted, stop: int, answer: int) -> NoReturn:
+    """The child: become the user, plant, tell, serve until told to stop, clean up. Never returns."""
+    code = 1
+    try:
+        _become(account)
+        signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(LIFETIME)
+        code = _set_and_serve(account, wanted, stop, answer)
+    except OSError as problem:
+        with suppress(OSError):
+            os.write(answer, json.dumps({"problem": str(problem)[:400]}).encode())
+    finally:
+        os._exit(code)
+
+
+def _give_up(_number: int, _frame: object) -> NoReturn:
+    raise TimeoutError("the scene was abandoned")
+
+
+def _become(account: Account) -> None:
+    if os.geteuid() == 0:
+        os.setgroups(list(account.groups))
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+    if os.geteuid() == 0:
+        raise PermissionError("probes never run as root: name the workload's user")
+    os.chdir("/")
+    os.umask(0o077)
+
+
+def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> int:
+    token = secrets.token_hex(16)
+    planted = Planted(tempfile.mkdtemp(prefix="fleetbox-probe-", dir=SCENES))
+    try:
+        _plant(planted, wanted, token)
+        loopback, network = _listen(("127.0.0.1", 0)), _listen((_host_address(), 0))
+        scene = Scene(
+            planted.root, account.home, token, _decoys(planted, wanted, account.home, token),
+            _swept(account.home), loopback.getsockname()[1], *network.getsockname(),
+        )  # fmt: skip
+        attempts.name_myself(scene.process)
+        servers = [loopback, network, *_unix_servers(planted.root, scene.abstract)]
+        os.write(answer, json.dumps(scene._asdict()).encode())
+        os.close(answer)
+        _serve(servers, token.encode(), stop)
+        return 0
+    finally:
+        planted.remove()
+
+
+class Planted:
+    """What was made, to be removed again: the scene's own tree, and files in the user's home and in /tmp."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._files: list[str] = []
+        self._directories: list[str] = []
+
+    def within(self, path: str, text: str) -> None:
+        """A new file below the root, with the directories it needs."""
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(path, "x", encoding="utf-8") as out:
+            out.write(text)
+
+    def decoy(self, place: str, token: str) -> str:
+        """The path of a readable secret where credentials are kept. A file that is there serves as it is."""
+        if os.path.isfile(place):
+            return place
+        path = place if os.path.basename(place) in FILES else f"{place}/{DECOY}{token[:8]}"
+        for missing in attempts.missing_parents(path):
+            os.mkdir(missing, 0o700)
+            self._directories.append(missing)
+        self.outside(path, token)
+        return path
+
+    def outside(self, path: str, token: str) -> None:
+        """One new file outside the root."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        self._files.append(path)
+        os.write(descriptor, f"# fleetbox conformance decoy, no secret, safe to delete: {token}\n".encode())
+        os.close(descriptor)
+
+    def remove(self) -> None:
+        """Take everything away, whatever of it is still there."""
+        for path in self._files:
+            with suppress(OSError):
+                os.unlink(path)
+        for directory in reversed(self._directories):
+            with suppress(OSError):
+                os.rmdir(directory)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _plant(planted: Planted, wanted: Wanted, token: str) -> None:
+    root = planted.root
+    for name in ("workspace", "refused", "held", "beside", "sockets", "plan"):
+        os.mkdir(f"{root}/{name}", 0o700)
+    planted.within(root + "/workspace/README", token)
+    for name in ("HEAD", "config", "hooks/README.sample"):
+        planted.within(f"{root}/workspace/.git/{name}", token)
+    # Every other name is missing when the launch begins: protecting those is the harder half.
+    for name in wanted.settings[::2]:
+        planted.within(f"{root}/workspace/{name}/settings.json", token)
+    for name, content in wanted.plan:
+        with open(f"{root}/plan/{name}", "xb") as out:
+            out.write(content)
+    planted.outside(f"/tmp/fleetbox-host-{token}", token)  # noqa: S108 - exclusive, unguessable, our own
+
+
+def _decoys(planted: Planted, wanted: Wanted, home: str, token: str) -> tuple[str, ...]:
+    places = (place.replace("${HOME}", home, 1) for place in wanted.decoys)
+    return tuple(planted.decoy(place, token) for place in places)
+
+
+def _listen(address: tuple[str, int]) -> socket.socket:
+    server = socket.socket()
+    server.bind(address)
+    server.listen(8)
+    return server
+
+
+def _unix_servers(root: str, abstract: str) -> list[socket.socket]:
+    stream, datagram, named = (
+        socket.socket(socket.AF_UNIX, kind)
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_STREAM)
+    )
+    stream.bind(root + "/sockets/stream")
+    datagram.bind(root + "/sockets/datagram")
+    named.bind("\0" + abstract[1:])
+    stream.listen(8)
+    named.listen(8)
+    return [stream, datagram, named]
+
+
+def _host_address() -> str:
+    """An address of this host, not loopback where it has one: reached only by sharing its network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):
+                answer = fcntl.ioctl(asker, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                address = socket.inet_ntoa(answer[20:24])
+                if not address.startswith("127."):
+                    return address
+    return "127.0.0.1"
+
+
+def _swept(home: str) -> tuple[str, ...]:
+    """Directories that the user may write: what a sandbox has to make read-only, asked and not touched."""
+    virtual = {"/dev", "/proc", "/sys", "/tmp"}  # noqa: S108 - left out: the sandbox has its own
+    candidates = ["/", home]
+    for parent in ("/", "/var", home):
+        with suppress(OSError):
+            candidates += sorted(
+                entry.path for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)
+            )
+    wanted = (path for path in dict.fromkeys(candidates) if path not in virtual)
+    return tuple(path for path in wanted if os.access(path, os.W_OK))[:MAX_SWEPT]
+
+
+def _serve(servers: Sequence[socket.socket], token: bytes, stop: int) -> None:
+    """Greet whoever connects with the token, until the control pipe closes."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stop, selectors.EVENT_READ)
+        for server in servers:
+            selector.register(server, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj == stop:
+                    return
+                if isinstance(key.fileobj, socket.socket):
+                    _greet(key.fileobj, token)
+
+
+def _greet(server: socket.socket, token: bytes) -> None:
+    with suppress(OSError):
+        if server.type == socket.SOCK_DGRAM:
+            server.recv(64)
+            return
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(token)
