@@ -5,7 +5,6 @@ sets to other than its default, is refused at compile time unless it is enforced
 a note that says which part. docs/parity.md is generated from here (`make generate`).
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -173,7 +172,3 @@ def _markdown_lines() -> Iterator[str]:
     for row in PARITY:
         value = f"`{row.value}`" if row.value else ""
         yield f"| `{row.field}` | {value} | {row.linux} | {row.macos} | {row.note} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(markdown())

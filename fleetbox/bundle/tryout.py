@@ -1,0 +1,145 @@
+"""The try-out's cache: a compiled policy in a directory that only its user can reach.
+
+A launch plan decides what a workload may do, so whoever can write it, or a directory above it, decides.
+The launcher refuses a plan below a writable root and masks the cache in the sandbox; here every directory
+that fleetbox makes is the user's own, 0700 from the moment it exists, and reached without following links.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fleetbox.errors import UsageError
+from fleetbox.hostside import paths
+from fleetbox.policy import ResolvedPolicy
+from fleetbox.targets import TARGETS, Artifact
+
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HINT = "set XDG_CACHE_HOME to a directory of your own"
+
+
+def prepare(policy: ResolvedPolicy, environment: Mapping[str, str] | None = None) -> Path:
+    """Compile `policy` into the cache, unless it is there already; returns the launch plan's path.
+
+    Raises UnsupportedByTarget, or UsageError where the cache is not safe to use.
+    """
+    artifacts = TARGETS["bubblewrap"].compile(policy)
+    cache = cache_directory(os.environ if environment is None else environment)
+    name = _name(artifacts)
+    try:
+        with _own_directory(cache) as directory:
+            if not _holds(directory, name, artifacts):
+                _write(directory, name, artifacts)
+    except OSError as error:
+        raise UsageError(f"cannot use the cache {cache}: {error.strerror}", hint=_HINT) from error
+    return cache / name / paths.LAUNCH_PLAN
+
+
+def cache_directory(environment: Mapping[str, str]) -> Path:
+    """`$XDG_CACHE_HOME/fleetbox/tryout`. A relative value counts as unset, as the specification says."""
+    base = Path(environment.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        home = Path(environment.get("HOME", ""))
+        if not home.is_absolute():
+            raise UsageError("neither XDG_CACHE_HOME nor HOME is an absolute path", hint=_HINT)
+        base = home / ".cache"
+    return base / "fleetbox" / "tryout"
+
+
+def _name(artifacts: Sequence[Artifact]) -> str:
+    """By content, not by the policy's digest: another fleetbox version may compile the same policy anew."""
+    whole = hashlib.sha256()
+    for artifact in artifacts:
+        whole.update(f"{artifact.path}\0{len(artifact.data)}\0".encode() + artifact.data)
+    return whole.hexdigest()
+
+
+@contextmanager
+def _own_directory(cache: Path) -> Iterator[int]:
+    """A descriptor of the cache. Only its last two levels are ours to make and to be strict about."""
+    cache.parent.parent.mkdir(parents=True, exist_ok=True)
+    base = os.open(cache.parent.parent, os.O_DIRECTORY | os.O_CLOEXEC)
+    opened = [base]
+    try:
+        for name in (cache.parent.name, cache.name):
+            opened.append(_open_own(opened[-1], name, cache))
+        yield opened[-1]
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _open_own(parent: int, name: str, cache: Path) -> int:
+    """Make it if it is missing, open it without following a link, and check what was opened."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        os.close(descriptor)
+        problem = f"{name} in the cache {cache} is not a directory that only you can reach"
+        raise UsageError(problem, hint=f"remove it, or {_HINT}")
+    return descriptor
+
+
+def _holds(directory: int, name: str, artifacts: Sequence[Artifact]) -> bool:
+    """Whether the content is there, byte for byte: a cut off or changed file is written anew."""
+    try:
+        inner = os.open(name, _DIRECTORY, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    try:
+        return all(_read(inner, artifact.path, len(artifact.data)) == artifact.data for artifact in artifacts)
+    finally:
+        os.close(inner)
+
+
+def _read(directory: int, name: str, size: int) -> bytes:
+    """Up to one byte more than `size`; nothing for what is missing or no plain file of one name."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        return b""
+    with open(descriptor, "rb") as file:
+        return file.read(size + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+
+
+def _write(directory: int, name: str, artifacts: Sequence[Artifact]) -> None:
+    """Into a directory of another name, then renamed: a second `fleetbox run` sees all of it or nothing."""
+    temporary = f".{name}.{secrets.token_hex(8)}"
+    os.mkdir(temporary, 0o700, dir_fd=directory)
+    try:
+        inner = os.open(temporary, _DIRECTORY, dir_fd=directory)
+        try:
+            for artifact in artifacts:
+                _write_file(inner, artifact)
+        finally:
+            os.close(inner)
+        _put_in_place(directory, temporary, name, artifacts)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True, dir_fd=directory)
+
+
+def _write_file(directory: int, artifact: Artifact) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(artifact.path, flags, 0o600, dir_fd=directory), "wb") as file:
+        file.write(artifact.data)
+
+
+def _put_in_place(directory: int, temporary: str, name: str, artifacts: Sequence[Artifact]) -> None:
+    """A directory can only be renamed over an empty one, so a damaged one is first moved aside."""
+    try:
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        if _holds(directory, name, artifacts):
+            return  # another `fleetbox run` was first
+        damaged = f"{temporary}.damaged"
+        os.rename(name, damaged, src_dir_fd=directory, dst_dir_fd=directory)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        shutil.rmtree(damaged, ignore_errors=True, dir_fd=directory)
