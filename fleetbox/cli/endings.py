@@ -1,0 +1,60 @@
+"""Running work on hosts with progress, and saying how it ended: shared by the commands that change hosts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fleetbox.cli.output import say
+from fleetbox.cli.progress import show
+from fleetbox.errors import ExitCode
+from fleetbox.fleet.inventory import Host
+from fleetbox.rollout import decide
+from fleetbox.rollout.execute import each
+from fleetbox.rollout.outcome import HostOutcome
+from fleetbox.transport import Transport
+
+
+def run_on(
+    hosts: tuple[Host, ...], work: Callable[[Host, Transport], HostOutcome], *, forks: int
+) -> list[HostOutcome]:
+    """Do `work` on every host, with progress on stderr; one outcome per host, in the hosts' order."""
+    with show(hosts, HostOutcome.describe, _in_trouble) as progress:
+        done = each(
+            hosts,
+            work,
+            failed=lambda host, error: decide.of_error(host.name, error),
+            forks=forks,
+            progress=progress,
+        )
+    return [result or decide.not_started(host.name) for host, result in done.results]
+
+
+def _in_trouble(outcome: HostOutcome) -> bool:
+    return outcome.outcome.exit_code is not ExitCode.OK
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended on all of its hosts."""
+
+    outcomes: Sequence[HostOutcome]
+    exit_code: ExitCode
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json: one object per host, with its reason."""
+        return {
+            "schema_version": 1,
+            "exit_code": int(self.exit_code),
+            "hosts": [asdict(outcome) for outcome in self.outcomes],
+        }
+
+
+def finish(outcomes: Sequence[HostOutcome]) -> Ending:
+    """Say what to do about each host in trouble, and the sum of it all."""
+    width = max((len(outcome.host) for outcome in outcomes), default=0)
+    for outcome in outcomes:
+        if outcome.hint:
+            say(f"{outcome.host:<{width}}  hint: {outcome.hint}")
+    summary = decide.summarise(outcomes)
+    say(summary.words)
+    return Ending(outcomes, summary.exit_code)

@@ -1,0 +1,63 @@
+"""`fleetbox rollback`: earlier content again, as a new and higher generation."""
+
+from functools import partial
+
+import click
+
+from fleetbox.cli import settings
+from fleetbox.cli.endings import finish, run_on
+from fleetbox.cli.options import (
+    forks_option,
+    inventory_option,
+    json_option,
+    limit_option,
+    state_dir_option,
+    yes_option,
+)
+from fleetbox.cli.output import confirm, print_json
+from fleetbox.errors import ExitCode
+from fleetbox.fleet import inventory as fleet_inventory
+from fleetbox.rollout.journal import Journal
+from fleetbox.rollout.push import roll_back
+
+
+@click.command(epilog="Example: fleetbox rollback -l gpu_vms --to 7")
+@inventory_option
+@limit_option
+@click.option(
+    "--to",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The generation to go back to (default: the one before).",
+)
+@forks_option
+@state_dir_option
+@yes_option
+@json_option
+def rollback(
+    *,
+    inventory: tuple[str, ...],
+    limit: str | None,
+    to: int | None,
+    forks: int | None,
+    state_dir: str | None,
+    yes: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Activate an earlier policy again on the selected hosts.
+
+    Numbers only grow: the older content becomes a new generation, checked like any other.
+    """
+    chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
+    hosts = fleet_inventory.load(chosen.inventory, limit)
+    where = f"generation {to}" if to else "the generation before"
+    confirm(f"Go back to {where} on {len(hosts)} host(s)?", yes=yes)
+    journal = Journal(chosen.state_dir)
+    entry = journal.begin("rollback", bundle=None)
+    outcomes = run_on(hosts, partial(roll_back, to=to), forks=chosen.forks)
+    ending = finish(outcomes)
+    journal.end(entry, outcomes, ending.exit_code)
+    journal.close()
+    if as_json:
+        print_json(ending.as_json())
+    return ending.exit_code
