@@ -1,8 +1,11 @@
 """Places on a host, decided once (docs/architecture.md, "What lives once").
 
 The launcher repeats the few it needs in `launcher/paths.h`, and roles know the install prefix only;
-`tests/contract/test_paths.py` compares them all.
+`tests/contract/test_repository.py` compares them all. Code on a host asks `Places` for them, so that the
+same code works on a directory tree of a test's own.
 """
+
+from dataclasses import dataclass
 
 PREFIX = "/usr/local/lib/fleetbox"
 HOST_PROGRAM = "/usr/local/bin/fleetbox-host"
@@ -15,6 +18,7 @@ STATE = "/var/lib/fleetbox"
 STORE = STATE + "/store"
 GENERATIONS = STATE + "/generations"
 CURRENT = STATE + "/current"
+NEXT_GENERATION = STATE + "/next-generation"
 LOCK = STATE + "/lock"
 
 # Inside a bundle, and so below CURRENT.
@@ -27,3 +31,14 @@ HOST_CONFIG = "/etc/fleetbox/host.json"
 # One file per user id: the launcher runs as the workload's user, who cannot append to a root-owned file.
 REFUSALS = "/var/log/fleetbox/refusals"
 ANSIBLE_FACT = "/etc/ansible/facts.d/fleetbox.fact"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The absolute paths of a host, below `root`: "" for this host, else a directory that plays one."""
+
+    root: str = ""
+
+    def under(self, path: str) -> str:
+        """`path` as this process reaches it."""
+        return self.root + path

@@ -1,0 +1,127 @@
+"""`fleetbox-host`: one verb, one JSON object on stdout, words on stderr.
+
+A verb's module is imported only when the verb is called, so that a fault in the probes cannot take
+`rollback` with it. Exit codes: `fleetbox.hostside.errors.Exit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, BinaryIO, NoReturn
+
+from fleetbox import __version__
+from fleetbox.hostside.errors import Exit, HostError
+from fleetbox.hostside.manifest import DIGEST
+from fleetbox.hostside.paths import Places
+
+SCHEMA_VERSION = 1
+
+# verb: the module below fleetbox.hostside that has a function of the verb's name
+VERBS = {
+    "facts": "detect",
+    "stage": "store",
+    "activate": "activate",
+    "rollback": "activate",
+    "status": "status",
+    "install": "install",
+    "probe": "probe",
+    "why": "why",
+}
+
+
+def main(argv: Sequence[str], *, stdin: BinaryIO | None = None, places: Places | None = None) -> int:
+    """Run one verb and print its answer. Returns the exit code; never raises."""
+    debug = "--debug" in argv
+    try:
+        options = _parser().parse_args(argv)
+        verb = getattr(import_module(f"fleetbox.hostside.{VERBS[options.verb]}"), options.verb)
+        answer = verb(places or Places(), options, stdin or sys.stdin.buffer)
+    except HostError as problem:
+        return _refuse(problem, argv, debug=debug)
+    except Exception as problem:  # noqa: BLE001  # the frame: whatever it is, the caller gets JSON and a code
+        return _refuse(_internal(problem), argv, debug=debug)
+    _print(answer)
+    return Exit.OK
+
+
+def _refuse(refusal: HostError, argv: Sequence[str], *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    error = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}
+    _print({**refusal.answer, "error": error})
+    hint = f"  hint: {refusal.hint}\n" if refusal.hint else ""
+    sys.stderr.write(f"fleetbox-host: {refusal.message}\n{hint}")
+    # Ansible drops a fact whose script fails; an error inside the fact is one that a role can show.
+    return Exit.OK if "--for-ansible" in argv else refusal.exit_code
+
+
+def _internal(problem: Exception) -> HostError:
+    what = f"{type(problem).__name__}: {problem}".splitlines()[0]
+    hint = "run the same command with --debug and report what it prints"
+    return HostError("internal", f"internal error: {what}", hint=hint, exit_code=Exit.INTERNAL)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    """One line of ASCII: whatever a path or a message holds, a pipe and a terminal survive it."""
+    sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION, **answer}) + "\n")
+    sys.stdout.flush()
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is reported like every other refusal."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HostError("usage", message, hint="fleetbox-host --help", exit_code=Exit.USAGE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fleetbox-host", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"fleetbox-host {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    add = {verb: verbs.add_parser(verb, help=text, allow_abbrev=False) for verb, text in _HELP.items()}
+    add["facts"].add_argument("--for-ansible", action="store_true", help="never fail: errors become the fact")
+    for verb in ("stage", "activate"):
+        add[verb].add_argument("digest", type=_digest, metavar="sha256:HEX")
+    add["activate"].add_argument("--bundle", choices=["-"], help="the bundle comes on stdin")
+    add["rollback"].add_argument("--to", type=_positive, metavar="N", help="the generation to return to")
+    for verb in ("activate", "rollback"):
+        add[verb].add_argument("--no-smoke", action="store_true", help="leave out the critical checks")
+    add["why"].add_argument("--last", type=_positive, default=20, metavar="N")
+    add["why"].add_argument("--user", metavar="NAME")
+    add["install"].add_argument("--check", action="store_true", help="say what would change, change nothing")
+    for verb in VERBS:
+        add[verb].add_argument("--debug", action="store_true", help="print a traceback when something fails")
+    return parser
+
+
+_HELP = {
+    "facts": "what this host is and what keeps it from sandboxing",
+    "stage": "put the bundle on stdin into the store",
+    "activate": "make a bundle the current generation, checked and reversible",
+    "rollback": "return to an older generation's content",
+    "status": "the generations of this host and the policies of the current one",
+    "install": "install or update this program from the archive on stdin",
+    "probe": "run the checks that the request on stdin names",
+    "why": "what the launcher refused last",
+}
+
+
+def _digest(text: str) -> str:
+    if not DIGEST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not sha256:<64 hex digits>")
+    return text
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 999_999_999):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
