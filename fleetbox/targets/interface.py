@@ -24,6 +24,9 @@ class Target(Protocol):
     def compile(self, policy: ResolvedPolicy) -> tuple[Artifact, ...]:
         """The same policy gives the same bytes anywhere. Raises UnsupportedByTarget."""
 
+    def describe(self, artifacts: Sequence[Artifact]) -> str:
+        """Compiled files in words, for `fleetbox policy render`; several lines, the last one ended."""
+
 
 @dataclass(frozen=True)
 class Refusal:

@@ -4,7 +4,7 @@ The plan says what shall hold, not which bwrap arguments make it so: those depen
 devices and paths, and are the launcher's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fleetbox.hostside import paths
 from fleetbox.policy import ResolvedPolicy
@@ -28,6 +28,17 @@ class Bubblewrap:
             Artifact(paths.LAUNCH_PLAN, plan.encode(launch_plan(policy))),
             *(Artifact(filter_.file_name, filter_.program()) for filter_ in filters),
         )
+
+    def describe(self, artifacts: Sequence[Artifact]) -> str:
+        return "".join(
+            f"{artifact.path}, {len(artifact.data)} bytes\n{_words(artifact)}" for artifact in artifacts
+        )
+
+
+def _words(artifact: Artifact) -> str:
+    if artifact.path != paths.LAUNCH_PLAN:
+        return ""
+    return "".join(f"  {operation.describe()}\n" for operation in plan.decode(artifact.data))
 
 
 def launch_plan(policy: ResolvedPolicy) -> tuple[Operation, ...]:
