@@ -13,7 +13,7 @@ from pathlib import Path
 from fleetbox.errors import UsageError
 from fleetbox.policy import presets
 from fleetbox.policy.conflicts import conflicts
-from fleetbox.policy.errors import PolicyInvalid, Violation
+from fleetbox.policy.errors import PolicyInvalid, Violation, escape
 from fleetbox.policy.merge import Layer, overlay, written
 from fleetbox.policy.positions import MAX_BYTES, Node, Position, Source, compose
 from fleetbox.policy.resolve import ResolvedPolicy, resolve
@@ -28,7 +28,9 @@ def load_policy(path: Path) -> ResolvedPolicy:
     A file that is not there is a `UsageError`: nobody wrote a wrong policy, somebody named a wrong file.
     """
     if not os.path.lexists(path):
-        raise UsageError(f"no such policy file: {path}", hint="check the name and the current directory")
+        preset = presets.directory() / f"{path}.yml"
+        hint = f"the preset is {preset}" if preset.is_file() else "check the name and the current directory"
+        raise UsageError(f"no such policy file: {escape(str(path))}", hint=hint)
     loading = _Loading()
     found = loading.document(path)
     violations = loading.violations

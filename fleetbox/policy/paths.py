@@ -18,6 +18,7 @@ PLACEHOLDERS = (HOME, WORKSPACE, TMPDIR)
 # PATH_MAX less its NUL, and NAME_MAX: longer names exist on no host, and the launcher refuses them.
 MAX_PATH = 4095
 MAX_NAME = 255
+MAX_PATTERN = 31  # the launcher keeps the state of a match in one word
 
 _SPELLINGS = {"~": HOME, "$HOME": HOME, "$WORKSPACE": WORKSPACE, "$TMPDIR": TMPDIR}
 _HOMES = re.compile(r"/(?:home|Users)(?:/[^/]+)?|/root|/var/root|/private/var/root")
@@ -109,6 +110,8 @@ def check_glob(path: str) -> None:
         raise fail("** beside other characters", "** stands alone between slashes: $WORKSPACE/**/*.env")
     if names[-1] == "**":
         raise fail("a pattern that ends in **", "leave out /**: a rule covers everything below its path")
+    if len(names) > MAX_PATTERN:
+        raise fail("too deep a pattern", f"a pattern has at most {MAX_PATTERN} names after its fixed part")
     if any(c in pattern for c in "[]{}"):
         raise fail("a pattern with brackets", "only *, ? and ** mean something; write one rule for each")
 

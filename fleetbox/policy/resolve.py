@@ -42,6 +42,9 @@ class ResolvedPolicy(Body):
     def document(self) -> dict[str, Any]:
         """The policy as a document that resolves to this one again; plain data."""
         body = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        body["filesystem"]["rules"] = [
+            rule.model_dump(mode="json", exclude_defaults=True) for rule in self.filesystem.rules
+        ]
         metadata = {"name": body.pop("name"), "description": body.pop("description")}
         # Beside full-access every section is an error: without a sandbox it would say something untrue.
         body = {"mode": body["mode"]} if self.mode is Mode.FULL_ACCESS else body
