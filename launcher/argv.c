@@ -1,0 +1,194 @@
+#include "argv.h"
+
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "control.h"
+#include "env.h"
+#include "path.h"
+#include "refuse.h"
+#include "state.h"
+
+/* The words of one operation; ends with NULL. */
+static void add(struct strings *argv, const char *const *words) {
+    for (; *words; words++) {
+        strings_add(argv, *words);
+    }
+}
+#define ADD(argv, ...) add((argv), (const char *const[]){__VA_ARGS__, NULL})
+
+static void add_perms(struct strings *argv, const struct bwrap *bwrap, const char *mode) {
+    if (bwrap->features & FEATURE_PERMS) {
+        ADD(argv, "--perms", mode);
+    }
+}
+
+static void add_namespaces(const struct launch *launch, const struct bwrap *bwrap, struct strings *argv) {
+    ADD(argv, "--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try");
+    if (!launch->plan.host_pids) {
+        ADD(argv, "--unshare-pid", "--as-pid-1");
+    }
+    if (launch->plan.network == NETWORK_NONE) {
+        ADD(argv, "--unshare-net");
+    }
+    ADD(argv, "--die-with-parent", "--cap-drop", "ALL");
+    if (launch->new_session) {
+        ADD(argv, "--new-session");
+    }
+    /* Older ones lack it: there the filter refuses clone, clone3 and unshare with namespace flags. */
+    if (!launch->plan.nested && (bwrap->features & FEATURE_DISABLE_USERNS)) {
+        ADD(argv, "--disable-userns");
+    }
+}
+
+/* Nodes only after --dev, which would hide them; /dev itself read-only only after them. */
+static void add_dev(const struct launch *launch, const struct bwrap *bwrap, struct strings *argv) {
+    ADD(argv, "--dev", "/dev");
+    for (size_t i = 0; i < launch->devices.count; i++) {
+        ADD(argv, "--dev-bind", launch->devices.item[i], launch->devices.item[i]);
+    }
+    add_perms(argv, bwrap, "1777");
+    ADD(argv, "--tmpfs", "/dev/shm", "--remount-ro", "/dev");
+}
+
+static void add_mask(const struct launch *launch, const struct bwrap *bwrap, const struct entry *entry,
+                     struct strings *argv) {
+    if (!entry->is_dir) {
+        ADD(argv, "--ro-bind", state_denied_file(launch->state_dir), entry->path);
+        return;
+    }
+    add_perms(argv, bwrap, entry->reopened ? "0111" : "0000");
+    ADD(argv, "--tmpfs", entry->path);
+    if (!entry->reopened) {
+        ADD(argv, "--remount-ro", entry->path);
+    }
+}
+
+static void add_entry(const struct launch *launch, const struct bwrap *bwrap, const struct entry *entry,
+                      struct strings *argv) {
+    switch (entry->kind) {
+        case ENTRY_TMP:
+            add_perms(argv, bwrap, "1777");
+            ADD(argv, "--tmpfs", entry->path);
+            return;
+        case ENTRY_MISSING:
+            add_perms(argv, bwrap, "0555");
+            ADD(argv, "--tmpfs", entry->path, "--remount-ro", entry->path);
+            return;
+        case ENTRY_DEVICE:
+            ADD(argv, "--dev-bind", entry->path, entry->path);
+            return;
+        case ENTRY_LINK:
+            ADD(argv, "--symlink", entry->target, entry->path);
+            return;
+        case ENTRY_BIND:
+            if (entry->access == ACCESS_NONE) {
+                add_mask(launch, bwrap, entry, argv);
+            } else {
+                ADD(argv, entry->access == ACCESS_READ ? "--ro-bind" : "--bind", entry->path, entry->path);
+            }
+            return;
+    }
+}
+
+/* bwrap still has to make mountpoints in a reopened mask; so these become read-only last. */
+static void add_list(const struct launch *launch, const struct bwrap *bwrap, struct strings *argv) {
+    const struct entries *entries = &launch->entries;
+    for (size_t i = 0; i < entries->count; i++) {
+        add_entry(launch, bwrap, &entries->item[i], argv);
+    }
+    for (size_t i = 0; i < entries->count; i++) {
+        const struct entry *entry = &entries->item[i];
+        if (entry->kind == ENTRY_BIND && entry->access == ACCESS_NONE && entry->is_dir && entry->reopened) {
+            ADD(argv, "--remount-ro", entry->path);
+        }
+    }
+}
+
+static const char *start_dir(const struct launch *launch) {
+    if (!path_at_or_below(launch->cwd, launch->workspace)) {
+        return launch->workspace;
+    }
+    const struct entry *entry = entries_deciding(&launch->entries, launch->cwd);
+    return entry && entry->access == ACCESS_NONE ? launch->workspace : launch->cwd;
+}
+
+/* What the inner stage must find mounted: everything that keeps the workload out or from writing. */
+static void add_expected(const struct launch *launch, struct strings *argv) {
+    for (size_t i = 0; i < launch->entries.count; i++) {
+        const struct entry *entry = &launch->entries.item[i];
+        bool denied = entry->access == ACCESS_NONE;
+        if (entry->kind == ENTRY_LINK || !(denied || (entry->in_root && entry->access == ACCESS_READ))) {
+            continue;
+        }
+        bool pinned = !denied && entry->ino;
+        const char *identity = pinned ? mem_text("%x:%x:%ju", major(entry->dev), minor(entry->dev), (uintmax_t)entry->ino) : "-";
+        ADD(argv, "--expect", identity, entry->path);
+    }
+}
+
+static void add_loader_variables(const struct launch *launch, struct strings *argv) {
+    for (size_t i = 0; i < launch->env.count; i++) {
+        const char *entry = launch->env.item[i];
+        if (env_steers_loader(entry)) {
+            size_t length = strcspn(entry, "=");
+            ADD(argv, "--setenv", mem_copy(entry, length), entry + length + 1);
+        }
+    }
+}
+
+static uint64_t blocked_signals(void) {
+    sigset_t set;
+    uint64_t mask = 0;
+    sigprocmask(SIG_BLOCK, NULL, &set);
+    for (int number = 1; number <= 64; number++) {
+        mask |= sigismember(&set, number) == 1 ? UINT64_C(1) << (number - 1) : 0;
+    }
+    return mask;
+}
+
+static void add_inner(const struct launch *launch, bool controlled, struct strings *argv) {
+    ADD(argv, "--", mem_text("/proc/self/fd/%d", FD_SELF), "--inner", "--filter-fd", mem_text("%d", FD_FILTER));
+    if (controlled) {
+        ADD(argv, "--control-fd", mem_text("%d", FD_CONTROL), "--blocked-signals",
+            mem_text("%jx", (uintmax_t)blocked_signals()));
+    }
+    add_expected(launch, argv);
+    strings_add(argv, "--");
+    for (char **word = launch->options.command; *word; word++) {
+        strings_add(argv, *word);
+    }
+}
+
+int argv_filter(const struct launch *launch) {
+    bool wanted_unix = launch->plan.sockets == SOCKETS_PRIVATE ||
+                       (launch->plan.sockets == SOCKETS_AUTO && launch->gpu_bound);
+    int variant = wanted_unix ? FILTER_UNIX : FILTER_NOUNIX;
+    if (launch->files.filter[variant] < 0) {
+        refuse("compile the policy again", "the launch plan has no %s filter for this architecture",
+               wanted_unix ? "unix" : "nounix");
+    }
+    return variant;
+}
+
+void argv_build(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
+    bool minimal = launch->plan.root == ROOT_MINIMAL;
+    strings_add(argv, controlled ? "bwrap" : bwrap->path);
+    add_namespaces(launch, bwrap, argv);
+    if (minimal) {
+        ADD(argv, "--tmpfs", "/");
+    } else {
+        ADD(argv, "--ro-bind", "/", "/");
+    }
+    add_dev(launch, bwrap, argv);
+    add_list(launch, bwrap, argv);
+    ADD(argv, "--proc", "/proc");
+    if (minimal) {
+        ADD(argv, "--remount-ro", "/");
+    }
+    ADD(argv, "--chdir", start_dir(launch));
+    add_loader_variables(launch, argv);
+    add_inner(launch, controlled, argv);
+}

@@ -1,0 +1,184 @@
+#include "bwrap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "path.h"
+#include "paths.h"
+#include "refuse.h"
+
+enum { HELP_LIMIT = 64 * 1024 };
+
+#define CACHE_VERSION "1"
+
+static const struct {
+    const char *option;
+    unsigned feature;
+    const char *since; /* NULL: there is another way without it */
+} options[] = {
+    {"--perms", FEATURE_PERMS, NULL},
+    {"--disable-userns", FEATURE_DISABLE_USERNS, NULL},
+    {"--as-pid-1", FEATURE_AS_PID_1, "0.2.0"},
+    {"--new-session", FEATURE_NEW_SESSION, "0.1.7"},
+    {"--die-with-parent", FEATURE_DIE_WITH_PARENT, "0.1.8"},
+    {"--cap-drop", FEATURE_CAP_DROP, "0.2.0"},
+    {"--remount-ro", FEATURE_REMOUNT_RO, "0.1.3"},
+};
+
+static bool in_writable_root(const struct launch *launch, const char *path) {
+    return roots_holding(&launch->roots, path) != NULL;
+}
+
+/* A program that others can replace is not one to start a sandbox with. */
+static bool is_trustworthy(int fd, uid_t caller, bool must_be_roots) {
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (st.st_mode & (S_IWGRP | S_IWOTH))) {
+        return false;
+    }
+    return st.st_uid == 0 || (!must_be_roots && st.st_uid == caller);
+}
+
+static bool open_candidate(const struct launch *launch, const char *path, bool must_be_roots, struct bwrap *found) {
+    char canonical[PATH_LIMIT];
+    if (!realpath(path, canonical) || access(canonical, X_OK) != 0) {
+        return false;
+    }
+    int fd = open(canonical, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+    if (fd < 0) {
+        return false;
+    }
+    if (!is_trustworthy(fd, launch->caller.uid, must_be_roots)) {
+        close(fd);
+        return false;
+    }
+    *found = (struct bwrap){.path = mem_copy(canonical, strlen(canonical)), .fd = fd};
+    return true;
+}
+
+static bool find_on_path(const struct launch *launch, struct bwrap *found) {
+    const char *path = caller_env(&launch->caller, "PATH");
+    while (path && *path) {
+        size_t length = strcspn(path, ":");
+        const char *dir = mem_copy(path, length);
+        path += length + (path[length] == ':');
+        if (dir[0] != '/' || !open_candidate(launch, path_join(dir, "bwrap"), !launch->options.plan, found)) {
+            continue;
+        }
+        bool in_cwd = launch->cwd[1] && path_at_or_below(found->path, launch->cwd);
+        if (!in_cwd && !in_writable_root(launch, found->path)) {
+            return true;
+        }
+        close(found->fd);
+    }
+    return false;
+}
+
+size_t bwrap_find(const struct launch *launch, struct bwrap found[BWRAP_CANDIDATES]) {
+    size_t count = 0;
+    if (launch->files.managed && open_candidate(launch, FLEETBOX_BWRAP, true, &found[0])) {
+        if (in_writable_root(launch, found[0].path)) {
+            refuse("take the write rule out", "%s lies below a writable directory", found[0].path);
+        }
+        count = 1;
+    }
+    if (find_on_path(launch, &found[count])) {
+        if (launch->files.managed && count == 0) {
+            warn("%s is missing or not root's; using %s", FLEETBOX_BWRAP, found[0].path);
+        }
+        count++;
+    }
+    if (count == 0) {
+        refuse("install it: apt-get install bubblewrap, dnf install bubblewrap",
+               "there is no usable bwrap on PATH outside the working directory and every writable one");
+    }
+    return count;
+}
+
+static const char *cache_path(const struct launch *launch, const struct bwrap *bwrap) {
+    struct stat st;
+    if (fstat(bwrap->fd, &st) != 0) {
+        refuse("", "cannot look at %s: %s", bwrap->path, strerror(errno));
+    }
+    return mem_text("%s/bwrap-" CACHE_VERSION "-%jx-%jx-%jx.%lx-%jx", launch->state_dir, (uintmax_t)st.st_dev,
+                    (uintmax_t)st.st_ino, (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec,
+                    (uintmax_t)st.st_size);
+}
+
+/* The answer is a link's target: one system call to read, atomic to write. */
+static bool read_cache(const char *path, unsigned *features) {
+    char text[16];
+    ssize_t length = readlink(path, text, sizeof text - 1);
+    if (length <= 0 || (size_t)length == sizeof text - 1) {
+        return false;
+    }
+    text[length] = '\0';
+    char *end;
+    *features = (unsigned)strtoul(text, &end, 16);
+    return *end == '\0';
+}
+
+static const char *read_help(const struct bwrap *bwrap) {
+    int pipe_fd[2];
+    if (pipe2(pipe_fd, O_CLOEXEC) != 0) {
+        refuse("", "cannot make a pipe: %s", strerror(errno));
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pipe_fd[1], STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, pipe_fd[1], STDERR_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    char *argv[] = {(char *)"bwrap", (char *)"--help", NULL};
+    char *env[] = {NULL};
+    pid_t pid;
+    int problem = posix_spawn(&pid, bwrap->path, &actions, NULL, argv, env);
+    posix_spawn_file_actions_destroy(&actions);
+    close(pipe_fd[1]);
+    if (problem) {
+        refuse("install bubblewrap for this machine", "cannot run %s: %s", bwrap->path, strerror(problem));
+    }
+    size_t length;
+    const char *help = read_limited(pipe_fd[0], HELP_LIMIT, &length, "the output of bwrap --help");
+    close(pipe_fd[0]);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    return help;
+}
+
+static bool offers(const char *help, const char *option) {
+    size_t length = strlen(option);
+    for (const char *at = help; (at = strstr(at, option)); at += length) {
+        if ((at == help || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\n')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void bwrap_probe(const struct launch *launch, struct bwrap *bwrap) {
+    const size_t known = sizeof options / sizeof *options;
+    const char *cache = cache_path(launch, bwrap);
+    if (!read_cache(cache, &bwrap->features)) {
+        const char *help = read_help(bwrap);
+        bwrap->features = 0;
+        for (size_t i = 0; i < known; i++) {
+            bwrap->features |= offers(help, options[i].option) ? options[i].feature : 0;
+        }
+        if (symlink(mem_text("%x", bwrap->features), cache) != 0 && errno != EEXIST) {
+            warn("cannot remember what bwrap offers: %s", strerror(errno));
+        }
+    }
+    for (size_t i = 0; i < known; i++) {
+        if (options[i].since && !(bwrap->features & options[i].feature)) {
+            refuse(mem_text("install bubblewrap %s or newer", options[i].since), "%s has no %s", bwrap->path,
+                   options[i].option);
+        }
+    }
+}

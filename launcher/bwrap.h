@@ -1,0 +1,31 @@
+/* Which bwrap is used, and what it can do. Read from `--help`, never from `--version`: distributions backport. */
+#ifndef FLEETBOX_BWRAP_H
+#define FLEETBOX_BWRAP_H
+
+#include "launch.h"
+
+enum feature {
+    FEATURE_PERMS = 1 << 0,
+    FEATURE_DISABLE_USERNS = 1 << 1,
+    FEATURE_AS_PID_1 = 1 << 2,
+    FEATURE_NEW_SESSION = 1 << 3,
+    FEATURE_DIE_WITH_PARENT = 1 << 4,
+    FEATURE_CAP_DROP = 1 << 5,
+    FEATURE_REMOUNT_RO = 1 << 6,
+};
+
+struct bwrap {
+    const char *path; /* canonical */
+    int fd;
+    unsigned features;
+};
+
+enum { BWRAP_CANDIDATES = 2 };
+
+/* In the order in which they are to be tried; returns how many. Refuses when there is none. */
+size_t bwrap_find(const struct launch *launch, struct bwrap found[BWRAP_CANDIDATES]);
+
+/* Fills in the feature set, from the cache in the state directory where it can. Refuses one that is too old. */
+void bwrap_probe(const struct launch *launch, struct bwrap *bwrap);
+
+#endif

@@ -1,0 +1,307 @@
+#include "collect.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "path.h"
+#include "paths.h"
+#include "refuse.h"
+
+const char *expand(const struct launch *launch, const char *place) {
+    const struct {
+        const char *holder;
+        const char *value;
+    } holders[] = {
+        {"${WORKSPACE}", launch->workspace},
+        {"${HOME}", launch->caller.home},
+        {"${TMPDIR}", launch->tmpdir},
+    };
+    for (size_t i = 0; i < sizeof holders / sizeof *holders; i++) {
+        size_t length = strlen(holders[i].holder);
+        if (strncmp(place, holders[i].holder, length) != 0) {
+            continue;
+        }
+        if (!holders[i].value) {
+            refuse("set HOME", "the policy speaks of the home directory, and this account has none");
+        }
+        return place[length] ? path_join(holders[i].value, place + length + 1) : holders[i].value;
+    }
+    return place;
+}
+
+static void skip(struct launch *launch, const char *path, const char *reason) {
+    strings_add(&launch->skipped, mem_text("%s: %s", path, reason));
+}
+
+static enum access access_of(const struct op *op) {
+    return strcmp(op->arg[0], "write") == 0 ? ACCESS_WRITE : strcmp(op->arg[0], "read") == 0 ? ACCESS_READ : ACCESS_NONE;
+}
+
+static bool may_write(const struct launch *launch) {
+    return launch->plan.mode == MODE_WORKSPACE_WRITE;
+}
+
+/* Paths that are mounted afresh, so that a rule about the host's would be about nothing. */
+static bool is_virtual(const char *path) {
+    return path_at_or_below(path, "/proc") || path_at_or_below(path, "/dev");
+}
+
+static void add_root(struct launch *launch, const char *path) {
+    struct resolved place = resolve(path, &launch->roots);
+    if (place.found == FOUND && S_ISDIR(place.st.st_mode) && !is_virtual(place.path)) {
+        roots_add(&launch->roots, place.path, &place.st);
+    }
+}
+
+static int by_length(const void *left, const void *right) {
+    size_t a = strlen(*(const char *const *)left);
+    size_t b = strlen(*(const char *const *)right);
+    return (a > b) - (a < b);
+}
+
+/* Short paths first, so that a link inside one writable root cannot move another one. */
+static void collect_roots(struct launch *launch) {
+    struct strings wanted = {0};
+    if (may_write(launch) && launch->plan.workspace == WORKSPACE_WRITE) {
+        struct stat st;
+        if (stat(launch->workspace, &st) == 0) {
+            roots_add(&launch->roots, launch->workspace, &st);
+        }
+    }
+    if (may_write(launch) && launch->plan.tmp == TMP_HOST) {
+        strings_add(&wanted, "/tmp");
+        strings_add(&wanted, "/var/tmp");
+    }
+    for (size_t i = 0; i < launch->plan.op_count; i++) {
+        const struct op *op = &launch->plan.op[i];
+        if (op->kind == OP_RULE && access_of(op) == ACCESS_WRITE) {
+            strings_add(&wanted, expand(launch, op->arg[1]));
+        }
+    }
+    if (wanted.count) {
+        qsort(wanted.item, wanted.count, sizeof *wanted.item, by_length);
+    }
+    for (size_t i = 0; i < wanted.count; i++) {
+        add_root(launch, wanted.item[i]);
+    }
+}
+
+void add_guard(struct launch *launch, const struct resolved *place, enum access access, const char *why) {
+    const struct root *root = roots_holding(&launch->roots, place->path);
+    struct entry entry = entry_at(place, access, why);
+    entry.agreed = true;
+    if (place->found == FOUND) {
+        entries_add(&launch->entries, entry);
+        return;
+    }
+    if (place->found == INACCESSIBLE || !root || strlen(root->path) >= place->missing_at) {
+        skip(launch, place->path, "does not exist, nothing to do");
+        return;
+    }
+    /* Where a file stands in the way of the path, that file must not be replaced by a directory. */
+    entry.path = mem_copy(place->path, place->missing_at);
+    entry.kind = place->found == MISSING ? ENTRY_MISSING : ENTRY_BIND;
+    entry.is_dir = place->found == MISSING;
+    entry.access = ACCESS_READ;
+    if (place->found == NOT_A_DIR) {
+        struct resolved file = resolve(entry.path, &launch->roots);
+        if (file.found != FOUND) {
+            refuse("start again", "%s changed while the sandbox was being prepared", entry.path);
+        }
+        entry.dev = file.st.st_dev;
+        entry.ino = file.st.st_ino;
+    } else {
+        entry.dev = 0;
+        entry.ino = 0;
+    }
+    entries_add(&launch->entries, entry);
+}
+
+static void add_device(struct launch *launch, const struct resolved *place, const char *why) {
+    if (path_below(place->path, "/dev")) {
+        strings_add(&launch->devices, place->path);
+        return;
+    }
+    struct entry entry = entry_at(place, ACCESS_WRITE, why);
+    entry.kind = ENTRY_DEVICE;
+    entries_add(&launch->entries, entry);
+}
+
+static bool is_device(const struct resolved *place) {
+    return place->found == FOUND && (S_ISCHR(place->st.st_mode) || S_ISBLK(place->st.st_mode));
+}
+
+/* /dev and /proc are fresh; the only thing a rule can ask for there is a device. */
+static void add_virtual(struct launch *launch, const struct resolved *place, enum access access) {
+    bool dev = path_below(place->path, "/dev") && !path_at_or_below(place->path, "/dev/shm") &&
+               !path_at_or_below(place->path, "/dev/pts");
+    if (access == ACCESS_WRITE && dev) {
+        add_device(launch, place, "rule");
+        return;
+    }
+    if (access == ACCESS_NONE && path_at_or_below(place->path, "/proc")) {
+        refuse("take the rule out: /proc is a fresh one that shows the sandbox only",
+               "the policy denies %s, and nothing below /proc can be denied", place->path);
+    }
+    skip(launch, place->path, "/dev and /proc are private, the rule has no effect");
+}
+
+static void add_rule(struct launch *launch, const struct op *op) {
+    struct resolved place = resolve(expand(launch, op->arg[1]), &launch->roots);
+    enum access access = access_of(op);
+    if (strcmp(place.path, "/") == 0 && access != ACCESS_READ) {
+        refuse("name the directories that are meant", "the policy has a rule \"%s\" for /", op->arg[0]);
+    }
+    if (is_virtual(place.path)) {
+        if (place.found == FOUND) {
+            add_virtual(launch, &place, access);
+        }
+        return;
+    }
+    if (access != ACCESS_WRITE) {
+        add_guard(launch, &place, access, "rule");
+        return;
+    }
+    if (place.found != FOUND) {
+        skip(launch, place.path, "does not exist, the write rule has no effect");
+    } else if (is_device(&place)) {
+        add_device(launch, &place, "rule");
+    } else if (may_write(launch)) {
+        entries_add(&launch->entries, entry_at(&place, ACCESS_WRITE, "rule"));
+    }
+}
+
+static void add_existing(struct launch *launch, const char *path, enum access access, const char *why) {
+    struct resolved place = resolve(path, &launch->roots);
+    if (place.found == FOUND && strcmp(place.path, "/") != 0 && !is_virtual(place.path)) {
+        entries_add(&launch->entries, entry_at(&place, access, why));
+    }
+}
+
+static void add_minimal(struct launch *launch, const char *path) {
+    struct resolved parent;
+    struct stat st;
+    if (lstat(path, &st) != 0) {
+        return;
+    }
+    if (!S_ISLNK(st.st_mode)) {
+        add_existing(launch, path, ACCESS_READ, "minimal root");
+        return;
+    }
+    const char *name = strrchr(path, '/') + 1;
+    parent = resolve(name - path > 1 ? mem_copy(path, (size_t)(name - path - 1)) : "/", &launch->roots);
+    char target[PATH_LIMIT];
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (parent.found != FOUND || length <= 0 || (size_t)length == sizeof target - 1) {
+        return;
+    }
+    entries_add(&launch->entries, (struct entry){.path = path_join(parent.path, name),
+                                                 .access = ACCESS_READ,
+                                                 .kind = ENTRY_LINK,
+                                                 .why = "minimal root",
+                                                 .target = mem_copy(target, (size_t)length)});
+}
+
+static void add_op(struct launch *launch, const struct op *op) {
+    struct resolved place;
+    switch (op->kind) {
+        case OP_RULE:
+            add_rule(launch, op);
+            break;
+        case OP_DEVICE:
+            place = resolve(op->arg[0], &launch->roots);
+            if (is_device(&place)) {
+                add_device(launch, &place, "device");
+            } else {
+                skip(launch, op->arg[0], "is not a device node here");
+            }
+            break;
+        case OP_MASK:
+            add_existing(launch, expand(launch, op->arg[0]), ACCESS_NONE, "mask");
+            break;
+        case OP_MASK_WSL:
+            if (launch->wsl2) {
+                add_existing(launch, expand(launch, op->arg[0]), ACCESS_NONE, "mask on WSL2");
+            }
+            break;
+        case OP_KEEP:
+            add_existing(launch, expand(launch, op->arg[0]), ACCESS_READ, "kept visible");
+            break;
+        case OP_MINIMAL:
+            if (launch->plan.root == ROOT_MINIMAL) {
+                add_minimal(launch, op->arg[0]);
+            }
+            break;
+        case OP_GPU_VENDOR:
+        case OP_GLOB:
+        case OP_PROTECT:
+        case OP_PROTECT_PART:
+        case OP_ENV_PASS:
+        case OP_ENV_SET:
+        case OP_SECCOMP:
+            break;
+    }
+}
+
+static void add_workspace(struct launch *launch) {
+    struct resolved place = {.found = FOUND, .path = launch->workspace};
+    if (stat(launch->workspace, &place.st) != 0) {
+        refuse("", "the workspace %s went away", launch->workspace);
+    }
+    bool write = may_write(launch) && launch->plan.workspace == WORKSPACE_WRITE;
+    entries_add(&launch->entries, entry_at(&place, write ? ACCESS_WRITE : ACCESS_READ, "workspace"));
+}
+
+static void add_tmp(struct launch *launch) {
+    static const char *const places[] = {"/tmp", "/var/tmp"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct resolved place = resolve(places[i], &launch->roots);
+        if (place.found != FOUND || !S_ISDIR(place.st.st_mode)) {
+            continue;
+        }
+        struct entry entry = entry_at(&place, ACCESS_WRITE, "tmp");
+        if (launch->plan.tmp == TMP_PRIVATE) {
+            if (strcmp(place.path, launch->workspace) == 0) {
+                refuse("work in a directory of your own below it", "the workspace is %s, which the policy makes private",
+                       place.path);
+            }
+            entry.kind = ENTRY_TMP;
+        } else if (!may_write(launch)) {
+            entry.access = ACCESS_READ;
+        }
+        entries_add(&launch->entries, entry);
+    }
+}
+
+/* The launcher's own: never visible, and no rule may reach into it. */
+static void mask_own_state(struct launch *launch) {
+    const char *own[] = {FLEETBOX_STATE, launch->state_dir, launch->files.managed ? NULL : launch->files.plan_dir};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (!own[i]) {
+            continue;
+        }
+        for (size_t j = 0; j < launch->entries.count; j++) {
+            const struct entry *entry = &launch->entries.item[j];
+            if (entry->access != ACCESS_NONE && path_at_or_below(entry->path, own[i])) {
+                refuse("work elsewhere; this directory belongs to the launcher", "%s (%s) lies in %s", entry->path,
+                       entry->why, own[i]);
+            }
+        }
+        add_existing(launch, own[i], ACCESS_NONE, "the launcher's own");
+    }
+}
+
+void collect(struct launch *launch) {
+    collect_roots(launch);
+    add_workspace(launch);
+    add_tmp(launch);
+    for (size_t i = 0; i < launch->plan.op_count; i++) {
+        add_op(launch, &launch->plan.op[i]);
+    }
+    collect_globs(launch);
+    collect_protected(launch);
+    collect_gpu(launch);
+    collect_sockets(launch);
+    mask_own_state(launch);
+}

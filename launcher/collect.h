@@ -1,0 +1,22 @@
+/* From the launch plan and this machine to the list of entries. */
+#ifndef FLEETBOX_COLLECT_H
+#define FLEETBOX_COLLECT_H
+
+#include "launch.h"
+
+/* Replaces a leading ${WORKSPACE}, ${HOME} or ${TMPDIR}. */
+const char *expand(const struct launch *launch, const char *place);
+
+/* Fills roots and entries, devices included, in no order yet. */
+void collect(struct launch *launch);
+
+/* The parts of it that have a file of their own. */
+void collect_protected(struct launch *launch);
+void collect_globs(struct launch *launch);
+void collect_sockets(struct launch *launch);
+void collect_gpu(struct launch *launch);
+
+/* One path of a writable root that must stay read-only: the file that is there, or a mountpoint. */
+void add_guard(struct launch *launch, const struct resolved *place, enum access access, const char *why);
+
+#endif

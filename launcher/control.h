@@ -1,0 +1,34 @@
+/* What the two halves of the launcher say to each other, and the descriptors that cross into the sandbox. */
+#ifndef FLEETBOX_CONTROL_H
+#define FLEETBOX_CONTROL_H
+
+#include <stdint.h>
+
+/* One digit each: a shell knows only `0<` to `9<`, and --dry-run prints a line for a shell. */
+enum inherited {
+    FD_CONTROL = 3, /* SOCK_SEQPACKET, both ways */
+    FD_SELF = 4,    /* this program, executed again inside as /proc/self/fd/4 */
+    FD_FILTER = 5,  /* the seccomp filter */
+    FD_LOCK = 6,    /* holds the locks of lock.h until the sandbox is gone */
+    FD_BWRAP = 7,
+    FD_FIRST_FREE = 10, /* everything else lives from here on, closed on exec */
+};
+
+enum message_type {
+    MESSAGE_STARTING = 1,    /* verified and filtered; the workload is executed next */
+    MESSAGE_REFUSED,         /* `text` says why: nothing was executed */
+    MESSAGE_NOT_EXECUTED,    /* `value` is the errno of exec */
+    MESSAGE_ENDED,           /* `value` is the workload's wait status */
+    MESSAGE_SIGNAL,          /* to the inner stage: `value` is the signal to send to the workload */
+};
+
+struct message {
+    int32_t type;
+    int32_t value;
+    char text[4096 + 256]; /* a path and a reason; only as many bytes are sent as it has */
+};
+
+/* The wait status as a shell shows it. */
+int exit_code(int wait_status);
+
+#endif

@@ -1,0 +1,10 @@
+/* Descriptors nobody should inherit. */
+#ifndef FLEETBOX_FDS_H
+#define FLEETBOX_FDS_H
+
+/* 0, 1 and 2 exist afterwards; everything above is closed. */
+void fds_clean_start(void);
+
+void close_on_exec_from(int first);
+
+#endif

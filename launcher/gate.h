@@ -1,0 +1,13 @@
+/* Reasons why this machine cannot make sandboxes, each with its remedy (gates in docs/architecture.md). */
+#ifndef FLEETBOX_GATE_H
+#define FLEETBOX_GATE_H
+
+#include "launch.h"
+
+/* Before anything else: on WSL1 nothing could work. */
+void gate_refuse_wsl1(int wsl);
+
+/* bwrap ended with `code` before the workload began; its own line is on stderr already. Names the gate. */
+_Noreturn void gate_refuse(const struct launch *launch, const char *bwrap, int code);
+
+#endif

@@ -1,0 +1,152 @@
+/* Globs deny what matches at launch. The walk follows no links and is bounded; over the bound is a refusal,
+ * because a part of the matches would be a weaker policy than the one written. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collect.h"
+#include "path.h"
+#include "refuse.h"
+
+enum { VISIT_LIMIT = 200 * 1000, MATCH_LIMIT = 1000, DEPTH_LIMIT = 64, COMPONENT_LIMIT = 32 };
+
+struct glob {
+    struct launch *launch;
+    const char *component[COMPONENT_LIMIT + 1]; /* NULL-terminated */
+    size_t visited;
+    size_t matched;
+};
+
+/* `*` and `?` within one component; a leading dot is nothing special. */
+static bool component_matches(const char *pattern, const char *name) {
+    const char *star = NULL;
+    const char *retry = NULL;
+    while (*name) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            retry = name;
+        } else if (*pattern == '?' || *pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star) {
+            pattern = star;
+            name = ++retry;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*') {
+        pattern++;
+    }
+    return *pattern == '\0';
+}
+
+/* Where in the pattern an entry may stand: bit i = component i is still to match. `**` stands for any depth. */
+typedef unsigned long positions;
+
+static positions closure(const struct glob *glob, positions at) {
+    for (size_t i = 0; glob->component[i]; i++) {
+        if ((at >> i & 1) && strcmp(glob->component[i], "**") == 0) {
+            at |= 1UL << (i + 1);
+        }
+    }
+    return at;
+}
+
+static positions step(const struct glob *glob, positions at, const char *name) {
+    positions next = 0;
+    for (size_t i = 0; glob->component[i]; i++) {
+        if (!(at >> i & 1)) {
+            continue;
+        }
+        if (strcmp(glob->component[i], "**") == 0) {
+            next |= 1UL << i;
+        } else if (component_matches(glob->component[i], name)) {
+            next |= 1UL << (i + 1);
+        }
+    }
+    return closure(glob, next);
+}
+
+static bool is_complete(const struct glob *glob, positions at) {
+    size_t length = 0;
+    while (glob->component[length]) {
+        length++;
+    }
+    return at >> length & 1;
+}
+
+/* A match that is a link hides nothing by itself: what it leads to is denied. */
+static void deny(struct glob *glob, const char *path) {
+    if (++glob->matched > MATCH_LIMIT) {
+        refuse("narrow the pattern, or deny a directory", "a glob of the policy matches more than %d files", MATCH_LIMIT);
+    }
+    char target[PATH_LIMIT];
+    if (!realpath(path, target)) {
+        return;
+    }
+    struct resolved place = resolve(target, &glob->launch->roots);
+    if (place.found == FOUND) {
+        entries_add(&glob->launch->entries, entry_at(&place, ACCESS_NONE, "glob"));
+    }
+}
+
+static void visit(struct glob *glob, int parent, const char *name, const char *path, positions at, int depth) {
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) { /* no directory, or not readable: the workload, the same user, cannot read it either */
+        return;
+    }
+    DIR *dir = fdopendir(fd);
+    if (!dir || depth == DEPTH_LIMIT) {
+        refuse("narrow the pattern", "cannot search %s for a glob of the policy", path);
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
+            continue;
+        }
+        if (++glob->visited > VISIT_LIMIT) {
+            refuse("narrow the pattern, or use a smaller workspace",
+                   "a glob of the policy would have to search more than %d files", VISIT_LIMIT);
+        }
+        positions next = step(glob, at, entry->d_name);
+        if (!next) {
+            continue;
+        }
+        if (is_complete(glob, next)) {
+            deny(glob, path_join(path, entry->d_name));
+        } else if (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN) {
+            visit(glob, fd, entry->d_name, path_join(path, entry->d_name), next, depth + 1);
+        }
+    }
+    closedir(dir);
+}
+
+static void split(struct glob *glob, const char *pattern) {
+    size_t count = 0;
+    while (*pattern) {
+        size_t length = strcspn(pattern, "/");
+        if (count == COMPONENT_LIMIT - 1) {
+            refuse("shorten the pattern", "a glob of the policy has more than %d components", COMPONENT_LIMIT - 1);
+        }
+        glob->component[count++] = mem_copy(pattern, length);
+        pattern += length + (pattern[length] == '/');
+    }
+}
+
+void collect_globs(struct launch *launch) {
+    for (size_t i = 0; i < launch->plan.op_count; i++) {
+        const struct op *op = &launch->plan.op[i];
+        if (op->kind != OP_GLOB) {
+            continue;
+        }
+        struct glob glob = {.launch = launch};
+        split(&glob, op->arg[1]);
+        struct resolved base = resolve(expand(launch, op->arg[0]), &launch->roots);
+        if (base.found == FOUND) {
+            visit(&glob, AT_FDCWD, base.path, base.path, closure(&glob, 1), 0);
+        }
+    }
+}

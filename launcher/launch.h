@@ -1,0 +1,43 @@
+/* Everything one launch knows. Filled from top to bottom by main.c, read by everybody else. */
+#ifndef FLEETBOX_LAUNCH_H
+#define FLEETBOX_LAUNCH_H
+
+#include <stdbool.h>
+
+#include "caller.h"
+#include "entries.h"
+#include "files.h"
+#include "mem.h"
+#include "plan.h"
+#include "resolve.h"
+
+struct options {
+    const char *workspace;
+    const char *policy;
+    const char *user;
+    const char *plan;
+    bool dry_run;
+    bool explain;
+    char **command;
+};
+
+struct launch {
+    struct options options;
+    struct plan plan;
+    struct trusted files;
+    struct caller caller;
+    bool wsl2;
+    const char *cwd;       /* canonical */
+    const char *workspace; /* canonical */
+    const char *tmpdir;    /* what ${TMPDIR} means */
+    const char *state_dir; /* of this user; masked in the sandbox */
+    struct roots roots;
+    struct entries entries;
+    struct strings devices; /* nodes below /dev, bound after the fresh /dev is mounted */
+    struct strings skipped; /* what --explain says about rules without an effect */
+    bool gpu_bound;
+    struct strings env; /* the workload's, NAME=VALUE */
+    bool new_session;
+};
+
+#endif

@@ -1,0 +1,17 @@
+/* Mountpoints that a launch has to make, and who may remove them again.
+ *
+ * Every launch holds a shared lock per writable root until its last process is gone; the locks are byte
+ * ranges of one file, so that one descriptor carries them all into the sandbox. Only who gets a root
+ * exclusively removes the mountpoints recorded for it: removing a directory would silently detach the
+ * mount that protects it in another sandbox. */
+#ifndef FLEETBOX_LOCK_H
+#define FLEETBOX_LOCK_H
+
+#include "entries.h"
+
+/* Locks every root, cleans up after a killed launch, makes the missing mountpoints. Entries whose mountpoint
+ * this user cannot make are dropped: then the workload cannot make that name either. Registers the
+ * clean-up with atexit. Returns the descriptor that holds the locks. */
+int lock_roots(const char *state_dir, const struct roots *roots, struct entries *entries);
+
+#endif

@@ -1,0 +1,231 @@
+/* fleetbox-run: starts a workload in the sandbox that the active policy describes. It decides nothing about
+ * the policy: the launch plan says what to do, and this program does exactly that or refuses. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "argv.h"
+#include "bwrap.h"
+#include "collect.h"
+#include "env.h"
+#include "fds.h"
+#include "gate.h"
+#include "inner.h"
+#include "lock.h"
+#include "path.h"
+#include "refuse.h"
+#include "show.h"
+#include "state.h"
+#include "supervise.h"
+#include "wsl.h"
+
+#ifndef FLEETBOX_VERSION
+#define FLEETBOX_VERSION "unbuilt"
+#endif
+
+#define USAGE                                                                                                 \
+    "usage: fleetbox-run [--workspace DIR] [--policy NAME] [--user NAME] [--dry-run|--explain] [--plan FILE]" \
+    " -- CMD [ARGS...]\n"
+
+static const char help[] =
+    USAGE
+    "Runs CMD in the sandbox of this machine's policy.\n"
+    "\n"
+    "  --workspace DIR   the directory to work in; default: the current one\n"
+    "  --policy NAME     another policy of this machine than the default one\n"
+    "  --user NAME       as root: become this account first\n"
+    "  --dry-run         print the exact bwrap command, quoted to paste into sh\n"
+    "  --explain         print what would be visible and why, one line each\n"
+    "  --plan FILE       a launch plan of your own (`fleetbox run` makes one)\n"
+    "  --version\n"
+    "\n"
+    "Exit status: CMD's own; 125 refused; 126 not executable; 127 not found; 128+n ended by signal n.\n"
+    "Example: fleetbox-run -- nvidia-smi\n";
+
+static _Noreturn void usage_error(const char *problem, const char *word) {
+    refuse("fleetbox-run --help", "%s%s", problem, word);
+}
+
+static _Noreturn void print_and_exit(const char *text) {
+    fputs(text, stdout);
+    exit(fflush(stdout) == 0 ? 0 : EXIT_REFUSED);
+}
+
+static bool takes_value(struct options *options, const char *word, const char ***place) {
+    const struct {
+        const char *word;
+        const char **place;
+    } known[] = {
+        {"--workspace", &options->workspace},
+        {"--policy", &options->policy},
+        {"--user", &options->user},
+        {"--plan", &options->plan},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(word, known[i].word) == 0) {
+            *place = known[i].place;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void parse_options(struct options *options, char **argv) {
+    char **word = argv + 1;
+    for (; *word && strcmp(*word, "--") != 0; word++) {
+        const char **place;
+        if (takes_value(options, *word, &place)) {
+            if (!word[1] || *place) {
+                usage_error(word[1] ? "given twice: " : "this option needs a value: ", *word);
+            }
+            *place = *++word;
+        } else if (strcmp(*word, "--dry-run") == 0) {
+            options->dry_run = true;
+        } else if (strcmp(*word, "--explain") == 0) {
+            options->explain = true;
+        } else if (strcmp(*word, "--version") == 0) {
+            print_and_exit("fleetbox-run " FLEETBOX_VERSION " (plan format " PLAN_FORMAT ")\n");
+        } else if (strcmp(*word, "--help") == 0) {
+            print_and_exit(help);
+        } else {
+            usage_error(**word == '-' ? "unknown option: " : "put -- before the command: ", *word);
+        }
+    }
+    if (!*word || !word[1]) {
+        usage_error("no command; put it after --", "");
+    }
+    if (options->dry_run && options->explain) {
+        usage_error("--dry-run and --explain exclude each other", "");
+    }
+    options->command = word + 1;
+    refuse_as(NULL, options->command[0]);
+}
+
+static _Noreturn void run_without_sandbox(const struct launch *launch) {
+    warn("no sandbox: the policy %s gives full access", launch->plan.policy);
+    execvpe(launch->options.command[0], launch->options.command, (char *const *)launch->caller.env.item);
+    int problem = errno;
+    dprintf(STDERR_FILENO, "fleetbox-run: cannot execute %s: %s\n", launch->options.command[0], strerror(problem));
+    exit(problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+}
+
+static const char *canonical_dir(const char *path, const char *what) {
+    char canonical[PATH_LIMIT];
+    struct stat st;
+    if (!realpath(path, canonical) || stat(canonical, &st) != 0) {
+        refuse("name a directory that exists", "cannot use %s as %s: %s", path, what, strerror(errno));
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        refuse("name a directory", "%s is no directory", path);
+    }
+    return mem_copy(canonical, strlen(canonical));
+}
+
+static bool has_write_rule(const struct launch *launch, const char *path) {
+    for (size_t i = 0; i < launch->plan.op_count; i++) {
+        const struct op *op = &launch->plan.op[i];
+        if (op->kind == OP_RULE && strcmp(op->arg[0], "write") == 0 && strcmp(expand(launch, op->arg[1]), path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A whole home directory, or all homes, would be written by whoever forgets to change directory. */
+static void find_places(struct launch *launch) {
+    char home[PATH_LIMIT];
+    launch->cwd = canonical_dir(".", "the current directory");
+    launch->workspace = launch->options.workspace ? canonical_dir(launch->options.workspace, "the workspace") : launch->cwd;
+    launch->tmpdir = caller_env(&launch->caller, "TMPDIR");
+    if (launch->plan.tmp == TMP_PRIVATE || !launch->tmpdir || !path_is_plain_absolute(launch->tmpdir)) {
+        launch->tmpdir = "/tmp";
+    }
+    bool writable = launch->plan.mode == MODE_WORKSPACE_WRITE && launch->plan.workspace == WORKSPACE_WRITE;
+    bool holds_home = launch->caller.home && realpath(launch->caller.home, home) &&
+                      path_at_or_below(home, launch->workspace) && !has_write_rule(launch, launch->caller.home);
+    if (writable && (strcmp(launch->workspace, "/") == 0 || holds_home)) {
+        refuse("change into a project directory, or name one with --workspace",
+               "%s is too broad for a workspace that can be written", launch->workspace);
+    }
+}
+
+/* Whoever can write these decides what the next launch does. */
+static void refuse_own_files_in_roots(const struct launch *launch) {
+    const char *own[] = {launch->files.plan_dir, launch->files.self_path, launch->state_dir};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        const struct root *root = roots_holding(&launch->roots, own[i]);
+        if (root && !(i == 2 && entries_deciding(&launch->entries, own[i])->access == ACCESS_NONE)) {
+            refuse("work in another directory, or keep the launcher and its launch plan elsewhere",
+                   "%s lies below %s, which the workload may write", own[i], root->path);
+        }
+    }
+}
+
+static void prepare(struct launch *launch) {
+    int wsl = wsl_here();
+    gate_refuse_wsl1(wsl);
+    launch->wsl2 = wsl == 2;
+    files_open(&launch->files, &launch->plan, launch->options.plan, launch->options.policy);
+    caller_become(&launch->caller, launch->options.user);
+    if (launch->plan.mode == MODE_FULL_ACCESS) {
+        run_without_sandbox(launch);
+    }
+    find_places(launch);
+    launch->state_dir = state_dir(launch->caller.uid);
+    collect(launch);
+    entries_order(&launch->entries, &launch->roots, launch->plan.root == ROOT_HOST);
+    refuse_own_files_in_roots(launch);
+    env_build(launch);
+    launch->new_session = !isatty(STDIN_FILENO);
+}
+
+static int by_path(const void *left, const void *right) {
+    return path_compare(((const struct root *)left)->path, ((const struct root *)right)->path);
+}
+
+static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
+    if (launch->roots.count) {
+        qsort(launch->roots.item, launch->roots.count, sizeof *launch->roots.item, by_path);
+    }
+    int locks = lock_roots(launch->state_dir, &launch->roots, &launch->entries);
+    for (size_t i = 0;; i++) {
+        struct strings argv = {0};
+        bwrap_probe(launch, &bwraps[i]);
+        argv_build(launch, &bwraps[i], true, &argv);
+        struct outcome outcome = supervise(launch, &bwraps[i], &argv, launch->files.filter[filter], locks);
+        if (outcome.started) {
+            return outcome.code;
+        }
+        if (i + 1 == count) {
+            gate_refuse(launch, bwraps[i].path, outcome.code);
+        }
+        warn("%s could not make the sandbox; trying %s", bwraps[i].path, bwraps[i + 1].path);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--inner") == 0) {
+        inner_main(argv + 2);
+    }
+    fds_clean_start();
+    static struct launch launch;
+    parse_options(&launch.options, argv);
+    prepare(&launch);
+    struct bwrap bwraps[BWRAP_CANDIDATES];
+    size_t count = bwrap_find(&launch, bwraps);
+    int filter = argv_filter(&launch);
+    if (launch.options.explain) {
+        show_words(&launch, bwraps[0].path, filter);
+    } else if (launch.options.dry_run) {
+        struct strings command = {0};
+        bwrap_probe(&launch, &bwraps[0]);
+        argv_build(&launch, &bwraps[0], false, &command);
+        show_command(&launch, &command, filter);
+    } else {
+        return run(&launch, bwraps, count, filter);
+    }
+    return fflush(stdout) == 0 ? 0 : EXIT_REFUSED;
+}

@@ -1,0 +1,71 @@
+#include "mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "refuse.h"
+
+enum { ARENA_SIZE = 16 * 1024 * 1024 };
+
+/* In .bss: a page costs nothing before it is touched. */
+static _Alignas(max_align_t) unsigned char arena[ARENA_SIZE];
+static size_t used;
+
+void *mem_take(size_t size) {
+    const size_t align = _Alignof(max_align_t);
+    if (size > ARENA_SIZE - used || ARENA_SIZE - used - size < align) {
+        refuse("split the policy or use a smaller workspace", "the launch needs more than %d MiB of memory",
+               ARENA_SIZE >> 20);
+    }
+    void *place = arena + used;
+    used += (size + align - 1) / align * align;
+    return place;
+}
+
+void mem_trim(void *place, size_t size) {
+    const size_t align = _Alignof(max_align_t);
+    size_t start = (size_t)((unsigned char *)place - arena);
+    used = start + (size + align - 1) / align * align;
+}
+
+char *mem_copy(const char *text, size_t length) {
+    char *copy = mem_take(length + 1);
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+char *mem_text(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0) {
+        refuse("", "cannot format a message");
+    }
+    char *text = mem_take((size_t)length + 1);
+    va_start(args, format);
+    vsnprintf(text, (size_t)length + 1, format, args);
+    va_end(args);
+    return text;
+}
+
+void *mem_grow(void *list, size_t count, size_t *room, size_t size) {
+    if (count < *room) {
+        return list;
+    }
+    size_t wanted = *room ? *room * 2 : 16;
+    void *larger = mem_take(wanted * size);
+    if (list) {
+        memcpy(larger, list, count * size);
+    }
+    *room = wanted;
+    return larger;
+}
+
+void strings_add(struct strings *list, const char *text) {
+    list->item = mem_grow(list->item, list->count + 1, &list->room, sizeof *list->item);
+    list->item[list->count++] = text;
+    list->item[list->count] = NULL;
+}

@@ -1,0 +1,81 @@
+#include "mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "path.h"
+
+#ifndef STATX_ATTR_MOUNT_ROOT
+#define STATX_ATTR_MOUNT_ROOT 0x00002000
+#endif
+
+/* "\040" and the like, as the kernel writes blanks and backslashes in mountinfo. */
+static void unescape(char *text) {
+    char *to = text;
+    for (char *from = text; *from; to++) {
+        if (from[0] == '\\' && from[1] && from[2] && from[3]) {
+            char octal[4] = {from[1], from[2], from[3], '\0'};
+            *to = (char)strtol(octal, NULL, 8);
+            from += 4;
+        } else {
+            *to = *from++;
+        }
+    }
+    *to = '\0';
+}
+
+/* Kernels before 5.8 do not say it in statx. */
+static bool is_listed(const char *path) {
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    char line[4 * PATH_LIMIT];
+    bool found = false;
+    while (mounts && !found && fgets(line, sizeof line, mounts)) {
+        char place[2 * PATH_LIMIT];
+        if (sscanf(line, "%*s %*s %*s %*s %8191s", place) == 1) {
+            unescape(place);
+            found = strcmp(place, path) == 0;
+        }
+    }
+    if (mounts) {
+        fclose(mounts);
+    }
+    return found;
+}
+
+static bool is_mount_root(const struct statx *st, const char *path) {
+    if (st->stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) {
+        return st->stx_attributes & STATX_ATTR_MOUNT_ROOT;
+    }
+    return is_listed(path);
+}
+
+const char *mount_problem(const char *path, const char *identity) {
+    struct statx st;
+    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO, &st) != 0) {
+        return strerror(errno);
+    }
+    if (S_ISLNK(st.stx_mode)) {
+        return "it is a symlink";
+    }
+    if (!is_mount_root(&st, path)) {
+        return "nothing is mounted there";
+    }
+    char have[64];
+    snprintf(have, sizeof have, "%x:%x:%ju", st.stx_dev_major, st.stx_dev_minor, (uintmax_t)st.stx_ino);
+    if (strcmp(identity, "-") != 0 && strcmp(identity, have) != 0) {
+        return "another file is mounted there";
+    }
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0) {
+        return strerror(errno);
+    }
+    return fs.f_flag & ST_RDONLY ? NULL : "it is not read-only";
+}

@@ -1,0 +1,24 @@
+/* Paths as text: comparing, nesting, joining. Nothing here looks at the file system. */
+#ifndef FLEETBOX_PATH_H
+#define FLEETBOX_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { PATH_LIMIT = 4096 }; /* with the final NUL, as the kernel counts */
+
+/* Absolute, no empty, "." or ".." component, no trailing slash but for "/", no control byte, short enough. */
+bool path_is_plain_absolute(const char *path);
+bool path_is_plain_relative(const char *path);
+
+/* True for `path` == `dir` as well. Both canonical. */
+bool path_at_or_below(const char *path, const char *dir);
+bool path_below(const char *path, const char *dir);
+
+/* Orders by components, so that a parent comes directly before everything below it. */
+int path_compare(const char *a, const char *b);
+
+/* DIR/NAME in the arena; refuses when it is too long. */
+const char *path_join(const char *dir, const char *name);
+
+#endif

@@ -1,0 +1,233 @@
+#include "plan.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+#include "path.h"
+#include "refuse.h"
+
+#define MAGIC "fleetbox-launch-plan"
+#define REFRESH "compile the policy again with the fleetbox version that this launcher came with"
+
+enum { VALUE_LIMIT = 32 * 1024, NAME_LIMIT = 128, HEX_DIGITS = 64 };
+
+/* What is left to read. Every string is NUL-terminated inside the bounds, or reading it refuses. */
+struct reader {
+    const char *at;
+    const char *end;
+};
+
+static const char *next(struct reader *reader) {
+    const char *start = reader->at;
+    const char *stop = memchr(start, '\0', (size_t)(reader->end - start));
+    if (!stop) {
+        refuse(REFRESH, "the launch plan is truncated");
+    }
+    reader->at = stop + 1;
+    return start;
+}
+
+static uint32_t crc32(const char *bytes, size_t length) {
+    uint32_t table[16];
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t value = i;
+        for (int bit = 0; bit < 4; bit++) {
+            value = (value >> 1) ^ (value & 1 ? UINT32_C(0xedb88320) : 0);
+        }
+        table[i] = value;
+    }
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 0; i < length; i++) {
+        crc ^= (unsigned char)bytes[i];
+        crc = (crc >> 4) ^ table[crc & 15];
+        crc = (crc >> 4) ^ table[crc & 15];
+    }
+    return ~crc;
+}
+
+/* Leaves in `reader` exactly the payload. */
+static void check_header(struct reader *reader) {
+    if (strcmp(next(reader), MAGIC) != 0) {
+        refuse(REFRESH, "the launch plan does not begin as one");
+    }
+    const char *format = next(reader);
+    if (strcmp(format, PLAN_FORMAT) != 0) {
+        refuse("update the launcher or compile the policy again", "launch plan format %.20s is not " PLAN_FORMAT,
+               format);
+    }
+    const char *length = next(reader);
+    const char *sum = next(reader);
+    size_t rest = (size_t)(reader->end - reader->at);
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, "%zu", rest);
+    if (strcmp(length, wanted) != 0) {
+        refuse(REFRESH, "the launch plan is truncated or has trailing bytes: %zu bytes, not %.20s", rest, length);
+    }
+    snprintf(wanted, sizeof wanted, "%08x", (unsigned)crc32(reader->at, rest));
+    if (strcmp(sum, wanted) != 0) {
+        refuse(REFRESH, "the launch plan is corrupted: its checksum does not match");
+    }
+}
+
+bool plan_is_name(const char *text) {
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    return length > 0 && length <= NAME_LIMIT && text[length] == '\0' && text[0] != '.' && text[0] != '-';
+}
+
+static bool is_digest(const char *text) {
+    const char prefix[] = "sha256:";
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0) {
+        return false;
+    }
+    text += sizeof prefix - 1;
+    return strspn(text, "0123456789abcdef") == HEX_DIGITS && text[HEX_DIGITS] == '\0';
+}
+
+static bool is_place(const char *text) {
+    static const char *const holders[] = {"${WORKSPACE}", "${HOME}", "${TMPDIR}"};
+    for (size_t i = 0; i < sizeof holders / sizeof *holders; i++) {
+        size_t length = strlen(holders[i]);
+        if (strncmp(text, holders[i], length) == 0) {
+            return text[length] == '\0' || (text[length] == '/' && path_is_plain_relative(text + length + 1));
+        }
+    }
+    return path_is_plain_absolute(text);
+}
+
+static bool is_access(const char *text) {
+    return strcmp(text, "write") == 0 || strcmp(text, "read") == 0 || strcmp(text, "none") == 0;
+}
+
+static bool is_vendor(const char *text) {
+    return strcmp(text, "nvidia") == 0 || strcmp(text, "wsl") == 0;
+}
+
+static bool is_arch(const char *text) {
+    return strcmp(text, "x86_64") == 0 || strcmp(text, "aarch64") == 0;
+}
+
+static bool is_variant(const char *text) {
+    return strcmp(text, "unix") == 0 || strcmp(text, "nounix") == 0;
+}
+
+/* The length of a leading variable name, 0 for none. */
+static size_t variable_length(const char *text) {
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return text[0] >= '0' && text[0] <= '9' ? 0 : length;
+}
+
+static bool is_variable(const char *text) {
+    size_t length = variable_length(text);
+    return length > 0 && length <= NAME_LIMIT && text[length] == '\0';
+}
+
+static bool is_variable_pattern(const char *text) {
+    size_t length = variable_length(text);
+    return length > 0 && length <= NAME_LIMIT && (text[length] == '\0' || strcmp(text + length, "*") == 0);
+}
+
+static bool is_value(const char *text) {
+    return strlen(text) <= VALUE_LIMIT;
+}
+
+typedef bool (*valid)(const char *text);
+
+static const struct {
+    const char *name;
+    valid arg[PLAN_ARGS];
+} known_ops[] = {
+    [OP_GPU_VENDOR] = {"gpu-vendor", {is_vendor}},
+    [OP_DEVICE] = {"device", {path_is_plain_absolute}},
+    [OP_RULE] = {"rule", {is_access, is_place}},
+    [OP_GLOB] = {"glob", {is_place, path_is_plain_relative}},
+    [OP_PROTECT] = {"protect", {path_is_plain_relative}},
+    [OP_PROTECT_PART] = {"protect-part", {path_is_plain_relative, path_is_plain_relative}},
+    [OP_MASK] = {"mask", {is_place}},
+    [OP_MASK_WSL] = {"mask-wsl", {is_place}},
+    [OP_KEEP] = {"keep", {is_place}},
+    [OP_MINIMAL] = {"minimal", {path_is_plain_absolute}},
+    [OP_ENV_PASS] = {"env-pass", {is_variable_pattern}},
+    [OP_ENV_SET] = {"env-set", {is_variable, is_value}},
+    [OP_SECCOMP] = {"seccomp", {is_arch, is_variant, plan_is_name}},
+};
+
+static void read_head(struct plan *plan, struct reader *reader) {
+    static const struct {
+        const char *name;
+        size_t field;
+        const char *words[4];
+    } settings[] = {
+        {"mode", offsetof(struct plan, mode), {"read-only", "workspace-write", "full-access"}},
+        {"root", offsetof(struct plan, root), {"host", "minimal"}},
+        {"workspace", offsetof(struct plan, workspace), {"write", "read"}},
+        {"tmp", offsetof(struct plan, tmp), {"private", "host"}},
+        {"network", offsetof(struct plan, network), {"none", "host"}},
+        {"nested", offsetof(struct plan, nested), {"no", "yes"}},
+        {"host-pids", offsetof(struct plan, host_pids), {"no", "yes"}},
+        {"unix-sockets", offsetof(struct plan, sockets), {"auto", "none", "private"}},
+        {"gpu", offsetof(struct plan, gpu), {"none", "auto", "required"}},
+    };
+    if (strcmp(next(reader), "policy") != 0 || !plan_is_name(plan->policy = next(reader)) ||
+        !is_digest(plan->digest = next(reader))) {
+        refuse(REFRESH, "the launch plan does not name its policy first");
+    }
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        if (strcmp(next(reader), settings[i].name) != 0) {
+            refuse(REFRESH, "the launch plan lacks \"%s\" in its place", settings[i].name);
+        }
+        const char *word = next(reader);
+        int value = 0;
+        while (settings[i].words[value] && strcmp(settings[i].words[value], word) != 0) {
+            value++;
+        }
+        if (!settings[i].words[value]) {
+            refuse(REFRESH, "the launch plan has an unknown value for \"%s\": %.40s", settings[i].name, word);
+        }
+        memcpy((char *)plan + settings[i].field, &value, sizeof value);
+    }
+}
+
+static void read_op(struct plan *plan, struct reader *reader, const char *name) {
+    size_t kind = 0;
+    const size_t kinds = sizeof known_ops / sizeof *known_ops;
+    while (kind < kinds && strcmp(known_ops[kind].name, name) != 0) {
+        kind++;
+    }
+    if (kind == kinds) {
+        refuse(REFRESH, "the launch plan has an unknown or misplaced operation: %.40s", name);
+    }
+    struct op op = {.kind = (enum op_kind)kind};
+    for (size_t i = 0; i < PLAN_ARGS && known_ops[kind].arg[i]; i++) {
+        op.arg[i] = next(reader);
+        if (!known_ops[kind].arg[i](op.arg[i])) {
+            refuse(REFRESH, "the launch plan has a bad value in \"%s\": %.200s", name, op.arg[i]);
+        }
+    }
+    plan->op = mem_grow(plan->op, plan->op_count, &plan->op_room, sizeof *plan->op);
+    plan->op[plan->op_count++] = op;
+}
+
+void plan_parse(struct plan *plan, const char *bytes, size_t length) {
+    struct reader reader = {bytes, bytes + length};
+    if (length > PLAN_LIMIT) {
+        refuse("split the policy", "the launch plan is larger than %d bytes", PLAN_LIMIT);
+    }
+    check_header(&reader);
+    read_head(plan, &reader);
+    for (;;) {
+        const char *name = next(&reader);
+        if (strcmp(name, "end") == 0) {
+            break;
+        }
+        if (plan->op_count == PLAN_RECORDS) {
+            refuse("split the policy", "the launch plan has more than %d records", PLAN_RECORDS);
+        }
+        read_op(plan, &reader, name);
+    }
+    if (reader.at != reader.end) {
+        refuse(REFRESH, "the launch plan goes on after its end");
+    }
+}

@@ -1,0 +1,52 @@
+/* Canonical paths, with one rule of security: below a tree that a workload may write, no symlink is
+ * followed. A planted link would let the next launch mount or create things elsewhere (CVE-2026-87766). */
+#ifndef FLEETBOX_RESOLVE_H
+#define FLEETBOX_RESOLVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+/* The writable roots of this launch: directories bound read-write, canonical. */
+struct root {
+    const char *path;
+    dev_t dev;
+    ino_t ino;
+};
+
+struct roots {
+    struct root *item;
+    size_t count;
+    size_t room;
+};
+
+enum found {
+    FOUND,
+    MISSING,      /* `path` is canonical up to `missing_at`, the end of the first component that is not there */
+    NOT_A_DIR,    /* as MISSING, but that component exists and is no directory */
+    INACCESSIBLE, /* this user cannot look there */
+};
+
+struct resolved {
+    enum found found;
+    const char *path;
+    size_t missing_at;
+    struct stat st;
+};
+
+void roots_add(struct roots *roots, const char *path, const struct stat *st);
+
+/* The innermost writable root that holds `path`, itself included; NULL for none. */
+const struct root *roots_holding(const struct roots *roots, const char *path);
+
+/* Resolves REST (relative, "" allowed) from the canonical directory BASE. Refuses a symlink that lies below
+ * one of `roots`, naming it. */
+struct resolved resolve_below(const char *base, const char *rest, const struct roots *roots);
+
+/* The same from "/". */
+struct resolved resolve(const char *path, const struct roots *roots);
+
+/* Opens DIR/REL (O_PATH), DIR being canonical; no component may be a symlink. -1 and errno if it cannot. */
+int open_beneath(int dir, const char *rel);
+
+#endif

@@ -1,0 +1,88 @@
+#include "show.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "control.h"
+#include "env.h"
+
+/* As shlex.quote: bare where nothing is special, otherwise in single quotes. */
+static void put_quoted(const char *word) {
+    const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_";
+    if (word[0] && word[strspn(word, safe)] == '\0') {
+        fputs(word, stdout);
+        return;
+    }
+    putchar('\'');
+    for (; *word; word++) {
+        if (*word == '\'') {
+            fputs("'\"'\"'", stdout);
+        } else {
+            putchar(*word);
+        }
+    }
+    putchar('\'');
+}
+
+void show_command(const struct launch *launch, const struct strings *argv, int filter) {
+    fputs("env -i", stdout);
+    for (size_t i = 0; i < launch->env.count; i++) {
+        if (!env_steers_loader(launch->env.item[i])) { /* those are among bwrap's own arguments */
+            putchar(' ');
+            put_quoted(launch->env.item[i]);
+        }
+    }
+    for (size_t i = 0; i < argv->count; i++) {
+        putchar(' ');
+        put_quoted(argv->item[i]);
+    }
+    printf(" %d<", FD_SELF);
+    put_quoted(launch->files.self_path);
+    printf(" %d<", FD_FILTER);
+    put_quoted(launch->files.filter_path[filter]);
+    putchar('\n');
+}
+
+static const char *words(const struct entry *entry) {
+    switch (entry->kind) {
+        case ENTRY_TMP:
+            return "private";
+        case ENTRY_MISSING:
+            return "absent";
+        case ENTRY_DEVICE:
+            return "device";
+        case ENTRY_LINK:
+            return "link";
+        case ENTRY_BIND:
+            break;
+    }
+    return entry->access == ACCESS_WRITE ? "write" : entry->access == ACCESS_READ ? "read" : "none";
+}
+
+static void line(const char *what, const char *path, const char *why) {
+    printf("%-9s %s  (%s)\n", what, path, why);
+}
+
+void show_words(const struct launch *launch, const char *bwrap, int filter) {
+    const struct plan *plan = &launch->plan;
+    line("policy", plan->policy, plan->digest);
+    line("bwrap", bwrap, launch->files.managed ? "this machine's" : "first on PATH outside what is writable");
+    line("user", "namespaces for users, IPC, host name and cgroups", "always");
+    line("pids", plan->host_pids ? "the host's" : "only the sandbox's", plan->host_pids ? "allow_host_pids" : "always");
+    line("network", plan->network == NETWORK_NONE ? "loopback only" : "the host's", "network.mode");
+    line("seccomp", launch->files.filter_path[filter], filter == FILTER_UNIX ? "AF_UNIX allowed" : "no AF_UNIX");
+    line(plan->root == ROOT_HOST ? "read" : "none", "/", "filesystem.root");
+    line("private", "/dev", "default");
+    for (size_t i = 0; i < launch->devices.count; i++) {
+        line("device", launch->devices.item[i], launch->gpu_bound ? "GPU found at launch, or named" : "named");
+    }
+    line("private", "/dev/shm", "default");
+    for (size_t i = 0; i < launch->entries.count; i++) {
+        const struct entry *entry = &launch->entries.item[i];
+        line(words(entry), entry->path, entry->why);
+    }
+    line("private", "/proc", "default");
+    for (size_t i = 0; i < launch->skipped.count; i++) {
+        printf("%-9s %s\n", "skipped", launch->skipped.item[i]);
+    }
+}

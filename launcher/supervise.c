@@ -1,0 +1,192 @@
+#include "supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "env.h"
+#include "refuse.h"
+
+/* How long the inner stage may take to vanish once bwrap is gone. */
+enum { LINGER_MS = 5000 };
+
+struct watch {
+    const struct launch *launch;
+    pid_t bwrap;
+    int control;
+    int signals;
+    bool bwrap_ended;
+    bool control_ended;
+    int bwrap_status;
+    bool started;
+    bool ended;
+    int workload_status;
+    int exec_errno;
+};
+
+int exit_code(int wait_status) {
+    return WIFSIGNALED(wait_status) ? EXIT_SIGNAL_BASE + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
+
+/* Blocked here and in bwrap, which would otherwise die of a Ctrl-C before the workload has handled it.
+ * Stopping and continuing stay the shell's business. */
+static void handled_signals(sigset_t *set) {
+    static const int left_alone[] = {SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGSEGV, SIGBUS,
+                                     SIGFPE,  SIGILL,  SIGABRT, SIGTRAP, SIGSYS};
+    sigfillset(set);
+    for (size_t i = 0; i < sizeof left_alone / sizeof *left_alone; i++) {
+        sigdelset(set, left_alone[i]);
+    }
+}
+
+static void pass_on(posix_spawn_file_actions_t *actions, int fd, int as) {
+    if (posix_spawn_file_actions_adddup2(actions, fd, as) != 0) {
+        refuse("", "cannot prepare the descriptors of the sandbox");
+    }
+}
+
+/* Descriptors of our own stay clear of the numbers that the sandbox inherits. */
+static int high(int fd) {
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, FD_FIRST_FREE);
+    if (moved < 0) {
+        refuse("raise ulimit -n", "cannot prepare the descriptors of the sandbox: %s", strerror(errno));
+    }
+    return moved;
+}
+
+static pid_t start(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv, int control,
+                   int filter, int locks) {
+    struct strings env = {0};
+    for (size_t i = 0; i < launch->env.count; i++) {
+        if (!env_steers_loader(launch->env.item[i])) {
+            strings_add(&env, launch->env.item[i]);
+        }
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    pass_on(&actions, high(control), FD_CONTROL);
+    pass_on(&actions, high(launch->files.self), FD_SELF);
+    pass_on(&actions, high(filter), FD_FILTER);
+    pass_on(&actions, high(locks), FD_LOCK);
+    pass_on(&actions, high(bwrap->fd), FD_BWRAP);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    sigset_t all;
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    pid_t pid;
+    int problem = posix_spawn(&pid, mem_text("/proc/self/fd/%d", FD_BWRAP), &actions, &attributes,
+                              (char *const *)argv->item, (char *const *)env.item);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    if (problem) {
+        refuse("install bubblewrap for this machine", "cannot run %s: %s", bwrap->path, strerror(problem));
+    }
+    return pid;
+}
+
+static void forward(struct watch *watch, const struct signalfd_siginfo *info) {
+    /* The terminal told the whole foreground group, the workload included, unless it has a session of its own. */
+    if (info->ssi_code == SI_KERNEL && !watch->launch->new_session) {
+        return;
+    }
+    struct message message = {.type = MESSAGE_SIGNAL, .value = (int32_t)info->ssi_signo};
+    send(watch->control, &message, offsetof(struct message, text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void read_signal(struct watch *watch) {
+    struct signalfd_siginfo info;
+    if (read(watch->signals, &info, sizeof info) != sizeof info) {
+        return;
+    }
+    if (info.ssi_signo != SIGCHLD) {
+        forward(watch, &info);
+    } else if (waitpid(watch->bwrap, &watch->bwrap_status, WNOHANG) == watch->bwrap) {
+        watch->bwrap_ended = true;
+    }
+}
+
+static void read_control(struct watch *watch) {
+    struct message message;
+    ssize_t length = recv(watch->control, &message, sizeof message - 1, MSG_DONTWAIT);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (length < (ssize_t)offsetof(struct message, text)) {
+        watch->control_ended = true;
+        return;
+    }
+    ((char *)&message)[length] = '\0';
+    switch (message.type) {
+        case MESSAGE_STARTING:
+            watch->started = true;
+            break;
+        case MESSAGE_REFUSED:
+            refuse("look at that path: something else changed it, or an earlier workload prepared it", "%s", message.text);
+        case MESSAGE_NOT_EXECUTED:
+            watch->exec_errno = message.value;
+            break;
+        case MESSAGE_ENDED:
+            watch->ended = true;
+            watch->workload_status = message.value;
+            break;
+        default:
+            break;
+    }
+}
+
+static void watch_until_end(struct watch *watch) {
+    while (!watch->bwrap_ended || !watch->control_ended) {
+        struct pollfd ready[] = {{watch->signals, POLLIN, 0}, {watch->control_ended ? -1 : watch->control, POLLIN, 0}};
+        int count = poll(ready, 2, watch->bwrap_ended ? LINGER_MS : -1);
+        if (count == 0) {
+            return;
+        }
+        if (ready[1].revents) {
+            read_control(watch);
+        }
+        if (ready[0].revents) {
+            read_signal(watch);
+        }
+    }
+}
+
+static int not_executed(const char *command, int problem) {
+    dprintf(STDERR_FILENO, "fleetbox-run: cannot execute %s: %s\n", command, strerror(problem));
+    return problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+}
+
+struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv,
+                         int filter, int locks) {
+    struct watch watch = {.launch = launch};
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        refuse("", "cannot make the control socket: %s", strerror(errno));
+    }
+    sigset_t handled;
+    handled_signals(&handled);
+    sigprocmask(SIG_BLOCK, &handled, NULL);
+    signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would let nobody wait for bwrap */
+    watch.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
+    watch.control = pair[0];
+    watch.bwrap = start(launch, bwrap, argv, pair[1], filter, locks);
+    close(pair[1]);
+    watch_until_end(&watch);
+    close(watch.signals);
+    close(watch.control);
+    if (watch.exec_errno) {
+        return (struct outcome){true, not_executed(launch->options.command[0], watch.exec_errno)};
+    }
+    return (struct outcome){watch.started, exit_code(watch.ended ? watch.workload_status : watch.bwrap_status)};
+}
