@@ -61,8 +61,22 @@ def syscall(name: str, *arguments: object) -> int:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def create(path: str, parents: bool = False) -> str:
+def identity(directory: str) -> str:
+    """What a directory is, however it is called: a private one at the same place is another."""
+    found = os.stat(directory)
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def at_home(place: list[str]) -> None:
+    """Raises unless (directory, identity) is what the host has there."""
+    if identity(place[0]) != place[1]:
+        raise failed(errno.ENOENT, "a private directory is there")
+
+
+def create(path: str, parents: bool = False, place: list[str] | None = None) -> str:
     """Make a new file and take it away again, with the directories that were missing."""
+    if place:
+        at_home(place)
     made = missing_parents(path) if parents else []
     done = []
     try:
@@ -88,8 +102,10 @@ def missing_parents(path: str) -> list[str]:
     return missing
 
 
-def edit(path: str) -> str:
+def edit(path: str, place: list[str] | None = None) -> str:
     """Open what is there for appending, without writing; create and remove what is not."""
+    if place:
+        at_home(place)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
     except FileNotFoundError:
@@ -120,9 +136,9 @@ def rename(path: str) -> str:
     return ""
 
 
-def writable(paths: list[str]) -> str:
-    """Which of these directories the kernel would let us write; asks, and writes nothing."""
-    found = [path for path in paths if libc.access(os.fsencode(path), os.W_OK) == 0]
+def writable(places: list[list[str]]) -> str:
+    """Which of these (directory, identity) the kernel would let us write; asks, and writes nothing."""
+    found = [path for path, known in places if os.access(path, os.W_OK) and identity(path) == known]
     if not found:
         raise failed(errno.EROFS)
     return ", ".join(found[:5])

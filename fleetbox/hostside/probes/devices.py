@@ -16,7 +16,10 @@ from fleetbox.hostside.probes.scene import Scene
 from fleetbox.hostside.probes.trial import Asked, Prepared, not_applicable
 
 # What a policy with a GPU binds where it exists, and what no policy binds without naming it.
-BOUND = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/dxg")
+BOUND = {
+    "nvidia": ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/nvidia-uvm"),
+    "wsl": ("/dev/dxg",),
+}
 HIDDEN = ("/dev/nvidia-modeset", "/dev/kfd", "/dev/dri/card*", "/dev/dri/renderD*", "/dev/accel/accel*")
 
 
@@ -43,16 +46,18 @@ def _nodes(patterns: Sequence[str]) -> list[str]:
 
 
 def gpu(scene: Scene, asked: Asked) -> Prepared:
-    """FBX-GPU-001. `params.gpu`: none, auto or required. `params.allowed`: nodes that the policy names."""
+    """FBX-GPU-001. `params`: gpu (none, auto, required), its vendors, and allowed: nodes named one by one."""
     wanted = asked.params.get("gpu", "none")
-    nodes = _nodes((*BOUND, *HIDDEN))
+    declared = [BOUND.get(vendor, ()) for vendor in asked.params.get("vendors", BOUND) if wanted != "none"]
+    nodes = _nodes([*(pattern for patterns in BOUND.values() for pattern in patterns), *HIDDEN])
     if not nodes and wanted == "required":
         return Verdict(
             outcome.FAIL, "gpu_missing", "the policy requires a GPU and this host has no node of one"
         )
     if not nodes:
         return not_applicable("this host has no GPU node")
-    granted = {*asked.params.get("allowed", ()), *(_nodes(BOUND) if wanted != "none" else ())}
+    bound = _nodes([pattern for patterns in declared for pattern in patterns])
+    granted = {*asked.params.get("allowed", ()), *bound}
     shown = [path for path in nodes if path in granted]
     hidden = [path for path in nodes if path not in granted]
     targets = [Attempt("open_device", {"path": path}) for path in (*shown, *hidden)]

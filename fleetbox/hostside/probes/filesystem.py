@@ -11,8 +11,8 @@ from fleetbox.hostside.probes.scene import DECOY, Scene
 from fleetbox.hostside.probes.trial import Allowed, Asked, Denied, Prepared, not_applicable
 
 
-def _create(path: str, *, parents: bool = False) -> Attempt:
-    return Attempt("create", {"path": path, "parents": parents})
+def _create(path: str, *, place: tuple[str, str] | None = None) -> Attempt:
+    return Attempt("create", {"path": path, "place": place})
 
 
 def _twin(scene: Scene, name: str) -> Attempt:
@@ -26,12 +26,12 @@ def _below(path: str, parents: tuple[str, ...]) -> bool:
 def outside_workspace(scene: Scene, asked: Asked) -> Prepared:
     """FBX-FS-001. `params.granted`: what the policy lets a workload write."""
     granted = tuple(path.replace("${HOME}", scene.home, 1) for path in asked.params.get("granted", ()))
-    anchors = [path for path in (scene.beside, scene.home) if not _below(path, granted)]
-    swept = [path for path in scene.writable if not _below(path, granted)]
+    anchors = [place for place in (scene.beside_place, scene.home_place) if not _below(place[0], granted)]
+    swept = [place for place in scene.writable if not _below(place[0], granted)]
     if not anchors and not swept:
         return not_applicable("the policy lets workloads write wherever this user can")
-    targets = [_create(f"{path}/.fleetbox-probe-{scene.token}") for path in anchors]
-    targets += [Attempt("writable", {"paths": swept})] if swept else []
+    targets = [_create(f"{place[0]}/.fleetbox-probe-{scene.token}", place=place) for place in anchors]
+    targets += [Attempt("writable", {"places": swept})] if swept else []
     return Denied("no file can be made outside the workspace", targets, [_twin(scene, "fs1")], needed=0)
 
 
@@ -80,7 +80,7 @@ def _token(scene: Scene, path: str) -> str:
 def startup(scene: Scene, asked: Asked) -> Prepared:
     """FBX-FS-006. `params.paths`: files of the home directory that are run without being asked for."""
     paths = (path.replace("${HOME}", scene.home, 1) for path in asked.params["paths"])
-    targets = [Attempt("edit", {"path": path}) for path in paths]
+    targets = [Attempt("edit", {"path": path, "place": scene.home_place}) for path in paths]
     return Denied("nothing that starts by itself can be changed", targets, [_twin(scene, "fs6")], needed=0)
 
 

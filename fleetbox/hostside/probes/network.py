@@ -24,15 +24,17 @@ def egress(scene: Scene, asked: Asked) -> Prepared:
 
 
 def host_sockets(scene: Scene, asked: Asked) -> Prepared:
-    """FBX-NET-004: sockets that the user may reach outside, by connect and by sendmsg; abstract ones too.
+    """FBX-NET-004: sockets that the user may reach outside, by connect and by sendmsg.
 
+    `params.abstract` false: the policy shares the network, and with it the abstract names.
     What listens on the host besides is asked for, too; not all of it lets this user in outside.
     """
     reached = [
-        Attempt("reach_unix", {"path": scene.root + "/sockets/stream", "token": scene.token}),
-        Attempt("send_unix", {"path": scene.root + "/sockets/datagram"}),
-        Attempt("reach_unix", {"path": scene.abstract, "token": scene.token}),
+        Attempt("reach_unix", {"path": scene.sockets + "/stream", "token": scene.token}),
+        Attempt("send_unix", {"path": scene.sockets + "/datagram"}),
     ]
+    if asked.params.get("abstract", True):
+        reached.append(Attempt("reach_unix", {"path": scene.abstract, "token": scene.token}))
     others = [Attempt("reach_any_unix", {"paths": asked.host_sockets})] if asked.host_sockets else []
     return Denied(
         "sockets of the host cannot be reached",

@@ -58,9 +58,12 @@ class Scene(NamedTuple):
 
     root: str
     home: str
+    home_identity: str
+    beside_identity: str
     token: str
+    sockets: str
     decoys: tuple[str, ...]
-    writable: tuple[str, ...]
+    writable: tuple[tuple[str, str], ...]
     loopback_port: int
     host_address: str
     host_port: int
@@ -89,6 +92,16 @@ class Scene(NamedTuple):
     def process(self) -> str:
         """The name of the scene's own process, as /proc shows it."""
         return "fbx" + self.token[:12]
+
+    @property
+    def beside_place(self) -> tuple[str, str]:
+        """(directory, identity) of `beside`."""
+        return self.beside, self.beside_identity
+
+    @property
+    def home_place(self) -> tuple[str, str]:
+        """(directory, identity) of the home directory."""
+        return self.home, self.home_identity
 
     def inside_tmp(self, name: str) -> str:
         """A name in /tmp that nobody else has."""
@@ -124,7 +137,8 @@ class Stage:
         if "problem" in told:
             self._end()
             raise Refused(str(told["problem"]))
-        told.update({name: tuple(told[name]) for name in ("decoys", "writable")})
+        told["decoys"] = tuple(told["decoys"])
+        told["writable"] = tuple((path, known) for path, known in told["writable"])
         return Scene(**told)
 
     def __exit__(
@@ -174,11 +188,20 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
         _plant(planted, wanted, token)
         loopback, network = _listen(("127.0.0.1", 0)), _listen((_host_address(), 0))
         scene = Scene(
-            planted.root, account.home, token, _decoys(planted, wanted, account.home, token),
-            _swept(account.home), loopback.getsockname()[1], *network.getsockname(),
-        )  # fmt: skip
+            root=planted.root,
+            home=account.home,
+            home_identity=attempts.identity(account.home),
+            beside_identity=attempts.identity(planted.root + "/beside"),
+            token=token,
+            sockets=planted.sockets(account.home),
+            decoys=_decoys(planted, wanted, account.home, token),
+            writable=_swept(account.home),
+            loopback_port=loopback.getsockname()[1],
+            host_address=network.getsockname()[0],
+            host_port=network.getsockname()[1],
+        )
         attempts.name_myself(scene.process)
-        servers = [loopback, network, *_unix_servers(planted.root, scene.abstract)]
+        servers = [loopback, network, *_unix_servers(scene.sockets, scene.abstract)]
         os.write(answer, json.dumps(scene._asdict()).encode())
         os.close(answer)
         _serve(servers, token.encode(), stop)
@@ -212,6 +235,15 @@ class Planted:
         self.outside(path, token)
         return path
 
+    def sockets(self, parent: str) -> str:
+        """A new directory for the sockets outside the root, for which the root stands in where the user may not write."""
+        if not os.access(parent, os.W_OK):
+            parent = self.root
+        path = tempfile.mkdtemp(prefix=".fleetbox-probe-", dir=parent)
+        self._directories.append(path)
+        self._files += [path + "/stream", path + "/datagram"]
+        return path
+
     def outside(self, path: str, token: str) -> None:
         """One new file outside the root."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -232,7 +264,7 @@ class Planted:
 
 def _plant(planted: Planted, wanted: Wanted, token: str) -> None:
     root = planted.root
-    for name in ("workspace", "refused", "held", "beside", "sockets", "plan"):
+    for name in ("workspace", "refused", "held", "beside", "plan"):
         os.mkdir(f"{root}/{name}", 0o700)
     planted.within(root + "/workspace/README", token)
     for name in ("HEAD", "config", "hooks/README.sample"):
@@ -258,13 +290,13 @@ def _listen(address: tuple[str, int]) -> socket.socket:
     return server
 
 
-def _unix_servers(root: str, abstract: str) -> list[socket.socket]:
+def _unix_servers(directory: str, abstract: str) -> list[socket.socket]:
     stream, datagram, named = (
         socket.socket(socket.AF_UNIX, kind)
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_STREAM)
     )
-    stream.bind(root + "/sockets/stream")
-    datagram.bind(root + "/sockets/datagram")
+    stream.bind(directory + "/stream")
+    datagram.bind(directory + "/datagram")
     named.bind("\0" + abstract[1:])
     stream.listen(8)
     named.listen(8)
@@ -283,8 +315,8 @@ def _host_address() -> str:
     return "127.0.0.1"
 
 
-def _swept(home: str) -> tuple[str, ...]:
-    """Directories that the user may write: what a sandbox has to make read-only, asked and not touched."""
+def _swept(home: str) -> tuple[tuple[str, str], ...]:
+    """(directory, identity) that the user may write: what a sandbox has to make read-only; not touched."""
     virtual = {"/dev", "/proc", "/sys", "/tmp"}  # noqa: S108 - left out: the sandbox has its own
     candidates = ["/", home]
     for parent in ("/", "/var", home):
@@ -293,7 +325,8 @@ def _swept(home: str) -> tuple[str, ...]:
                 entry.path for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)
             )
     wanted = (path for path in dict.fromkeys(candidates) if path not in virtual)
-    return tuple(path for path in wanted if os.access(path, os.W_OK))[:MAX_SWEPT]
+    found = [path for path in wanted if os.access(path, os.W_OK)][:MAX_SWEPT]
+    return tuple((path, attempts.identity(path)) for path in found)
 
 
 def _serve(servers: Sequence[socket.socket], token: bytes, stop: int) -> None:

@@ -6,7 +6,6 @@ The checks of `TRIALS` share one launch; those of `LAUNCHES` start their own bes
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -28,7 +27,7 @@ from fleetbox.hostside.probes import (
 )
 from fleetbox.hostside.probes.active import Active, NothingActive
 from fleetbox.hostside.probes.launch import Account, Installation, Launches
-from fleetbox.hostside.probes.outcome import Verdict
+from fleetbox.hostside.probes.outcome import Control, Verdict
 from fleetbox.hostside.probes.rounds import Surroundings
 from fleetbox.hostside.probes.scene import Refused, Scene, Stage, Wanted
 from fleetbox.hostside.probes.trial import Asked, Params, Probe, Trial
@@ -36,6 +35,7 @@ from fleetbox.hostside.probes.trial import Asked, Params, Probe, Trial
 INSTALLED = Installation()
 SCHEMA_VERSION = 1
 MAX_SOCKETS = 32
+TEXT_LIMIT = 500
 
 TRIALS: dict[str, Probe] = {
     "FBX-SBX-001": process.sandbox_active,
@@ -77,7 +77,7 @@ def run(request: Mapping[str, Any], installation: Installation = INSTALLED) -> d
     try:
         found = active.load(installation, request.get("policy"))
     except NothingActive as missing:
-        return _answer(_all(_wanted(request, None), "no_policy", str(missing)), installation, account, None)
+        return _answer(_nothing_active(_wanted(request, None), str(missing)), installation, account, None)
     wanted = _wanted(request, found)
     if account is None:
         return _answer(_all(wanted, "no_workload_user", problem), installation, account, found)
@@ -102,10 +102,10 @@ def _peer(text: str | None) -> tuple[str, int] | None:
 
 
 def _account(name: str | None) -> tuple[Account | None, str]:
-    """The workload's user: as asked, as configured, who called sudo, or who we are; and why there is none."""
+    """The workload's user: as asked, who called sudo, or who we are; and why there is none."""
     if os.geteuid() != 0 and name is None:
         return Account.current(), ""
-    chosen = name or _configured_user() or os.environ.get("SUDO_USER") or ""
+    chosen = name or os.environ.get("SUDO_USER") or ""
     try:
         account = Account.named(chosen)
     except KeyError:
@@ -116,16 +116,16 @@ def _account(name: str | None) -> tuple[Account | None, str]:
     return (account, "") if account.uid else (None, "probes never run as root: name the workload's user")
 
 
-def _configured_user() -> str:
-    try:
-        with open(paths.HOST_CONFIG, encoding="utf-8") as config:
-            return str(json.load(config).get("workload_user") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
-
-
 def _all(wanted: Iterable[str], reason: str, message: str) -> Answer:
     return Answer({check: Verdict(outcome.ERROR, reason, message) for check in wanted}, {})
+
+
+def _nothing_active(wanted: Iterable[str], message: str) -> Answer:
+    """Nothing can be tried, and that the policy is not in force has been found out."""
+    answer = _all(wanted, "no_policy", message)
+    if STATE in answer.verdicts:
+        answer.verdicts[STATE] = Verdict(outcome.FAIL, "no_policy", message)
+    return answer
 
 
 def _probe(
@@ -239,6 +239,15 @@ def _answer(
     }
 
 
+def _printable(text: str) -> str:
+    """Paths come from the user's own directories: no control characters leave this host."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:TEXT_LIMIT])
+
+
+def _control(control: Control) -> dict[str, Any]:
+    return {"ok": control.ok, "detail": _printable(control.detail)}
+
+
 def _result(check: str, verdict: Verdict, milliseconds: int) -> dict[str, Any]:
     known = catalogue.BY_ID.get(check)
     return {
@@ -247,9 +256,9 @@ def _result(check: str, verdict: Verdict, milliseconds: int) -> dict[str, Any]:
         "status": verdict.status,
         "reason": verdict.reason,
         "expected": verdict.expected,
-        "observed": verdict.observed,
-        "controls": {"outside": verdict.outside._asdict(), "inside": verdict.inside._asdict()},
-        "message": verdict.message,
+        "observed": {k: _printable(v) if isinstance(v, str) else v for k, v in verdict.observed.items()},
+        "controls": {"outside": _control(verdict.outside), "inside": _control(verdict.inside)},
+        "message": _printable(verdict.message),
         "duration_ms": milliseconds,
     }
 
