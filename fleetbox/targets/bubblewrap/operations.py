@@ -37,9 +37,10 @@ def _is_normal(path: str) -> bool:
 def _path(value: str) -> bool:
     """Absolute, or a placeholder as the whole first component."""
     first, slash, rest = value.partition("/")
-    if first:
-        return first in PLACEHOLDERS and (not slash or _is_normal(rest))
-    return value == "/" or (bool(slash) and _is_normal(rest))
+    if first and first not in PLACEHOLDERS:
+        return False
+    is_base = value == "/" or (bool(first) and not slash)
+    return is_base or (len(value.encode()) <= PATH_LIMIT and _is_normal(rest))
 
 
 def _device(value: str) -> bool:
