@@ -35,7 +35,10 @@ def policy() -> None:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
 @json_option
 def lint(files: tuple[Path, ...], as_json: bool) -> int:
-    """Check policies; every violation in every FILE is shown, and exit code 3 says that there are some."""
+    """Check policies and show every violation.
+
+    All violations of every FILE are shown; exit code 3 says that there are some.
+    """
     checked = {file: _check(file) for file in files}
     violations = [violation for found in checked.values() if isinstance(found, tuple) for violation in found]
     if as_json:
@@ -67,7 +70,10 @@ def _checked(file: Path, found: ResolvedPolicy | tuple[Violation, ...]) -> dict[
 @click.argument("file", type=_FILE)
 @json_option
 def show(file: Path, as_json: bool) -> None:
-    """Print what FILE means: presets merged, defaults filled in, paths normalised."""
+    """Print what a policy means, resolved.
+
+    Presets are merged, defaults filled in, paths normalised; the result is a policy again.
+    """
     resolved = load_policy(file)
     if as_json:
         origins = {field: resolved.origin(field) for field in sorted(resolved.explicit)}
@@ -89,7 +95,10 @@ def show(file: Path, as_json: bool) -> None:
     help="What to compile for.",
 )
 def render(file: Path, target_name: str) -> None:
-    """Print what a target makes of FILE, and how far each platform enforces what it says."""
+    """Print what a host gets from a policy.
+
+    Then, field by field, how far each platform enforces what FILE says.
+    """
     resolved = load_policy(file)
     target = TARGETS[target_name]
     for line in target.describe(target.compile(resolved)).split("\n"):
@@ -114,7 +123,7 @@ def _parity(resolved: ResolvedPolicy) -> Iterator[tuple[str, str, str, str, str]
 
 @policy.command("schema", epilog=_example("fleetbox policy schema > policy.schema.json"))
 def print_schema() -> None:
-    """Print the JSON Schema of a policy, for editors and other tools."""
+    """Print the JSON Schema of a policy."""
     click.echo(schema.text(), nl=False)
 
 
@@ -124,7 +133,10 @@ def print_schema() -> None:
 @click.option("--detailed-exitcode", is_flag=True, help="End with 20 when there are differences.")
 @json_option
 def print_diff(before: Path, after: Path, detailed_exitcode: bool, as_json: bool) -> int:
-    """Say what changes from policy A to policy B, whether it widens access, and when it takes effect."""
+    """Say what changes between two policies.
+
+    For each change from A to B: whether it widens or narrows access, and when it takes effect.
+    """
     old, new = load_policy(before), load_policy(after)
     changes = diff(old, new)
     if as_json:
@@ -154,7 +166,9 @@ def _line(change: Change) -> str:
 @click.option("--home", type=_FILE, help="The home of who launches; by default yours.")
 @json_option
 def explain_path(file: Path, path: str, workspace: Path | None, home: Path | None, as_json: bool) -> None:
-    """Say what a workload under FILE may do with PATH, and which rule decides.
+    """Say which rule decides about a path.
+
+    The answer is what a workload under FILE may do with PATH, and which rule decides.
 
     PATH may be relative to the workspace, or begin with ~. Symlinks are not followed here: name the place
     that one leads to.

@@ -127,7 +127,7 @@ def _compared(before: float, after: float) -> Effect:
 
 def _change(field: str, before: str | None, after: str | None, effect: Effect) -> Change:
     section = field.partition(".")[0]
-    return Change(section, field.replace("pass_", "pass"), before, after, mutability(section), effect)
+    return Change(section, field.replace("pass_", "pass"), before, after, mutability(field), effect)
 
 
 def _rules(a: ResolvedPolicy, b: ResolvedPolicy) -> Iterator[Change]:

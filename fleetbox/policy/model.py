@@ -230,7 +230,7 @@ class Metadata(Section):
 
 class Rule(Section):
     path: Path = Field(
-        description="Absolute, or below `~`, `$WORKSPACE`, `$TMPDIR`; patterns (`*`, `?`, `**`) for none only"
+        description="Absolute, or below `~`, `$WORKSPACE`, `$TMPDIR`; patterns (`*`, `?`, `**`) for none only."
     )
     access: Access = Field(description="What the workload may do with the path and everything below it.")
     allow_home: StrictBool = Field(False, description="Says that a writable home directory is meant.")
@@ -301,6 +301,8 @@ class Outbound(Section):
 class Network(Section):
     mode: NetworkMode = Field(
         NetworkMode.NONE,
+        # The section is live, but the namespace that this decides about is made once, at launch.
+        json_schema_extra={"x-mutability": Mutability.STATIC.value},
         description="none: loopback only; proxy: `outbound`, through the egress proxy; host: everything.",
     )
     outbound: tuple[Outbound, ...] = Field(
@@ -420,8 +422,17 @@ class Policy(Body):
         return self
 
 
-def mutability(section: str) -> Mutability:
-    """When a change to a top-level section takes effect."""
-    field = Body.model_fields.get(section)
-    extra = field.json_schema_extra if field else None
-    return Mutability(str(extra["x-mutability"])) if isinstance(extra, dict) else Mutability.STATIC
+def mutability(field: str) -> Mutability:
+    """When a change to a dotted field takes effect: as the field itself says, or else its section."""
+    model: type[Section] = Body
+    found = Mutability.STATIC
+    for name in field.split("."):
+        info = model.model_fields.get(name)
+        if info is None:
+            break
+        if isinstance(info.json_schema_extra, dict):
+            found = Mutability(str(info.json_schema_extra.get("x-mutability", found)))
+        if not (isinstance(info.annotation, type) and issubclass(info.annotation, Section)):
+            break
+        model = info.annotation
+    return found
