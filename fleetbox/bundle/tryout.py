@@ -1,8 +1,8 @@
-"""The try-out's cache: a compiled policy in a directory that only its user can reach.
+"""The try-out's cache: a compiled policy, and the launcher, in a directory that only its user can reach.
 
-A launch plan decides what a workload may do, so whoever can write it, or a directory above it, decides.
-The launcher refuses a plan below a writable root and masks the cache in the sandbox; here every directory
-that fleetbox makes is the user's own, 0700 from the moment it exists, and reached without following links.
+Whoever can write a launch plan or a launcher decides what a workload may do. The launcher refuses both
+below a writable root, and masks their directory in the sandbox; a copy of it lies here, because the package
+is often inside the workspace: a clone. Directories are 0700 from the moment they exist, and never links.
 """
 
 import hashlib
@@ -23,13 +23,19 @@ _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINT = "set XDG_CACHE_HOME to a directory of your own"
 
 
-def prepare(policy: ResolvedPolicy, environment: Mapping[str, str] | None = None) -> Path:
+LAUNCHER = "fleetbox-run"
+
+
+def prepare(policy: ResolvedPolicy, launcher: Path | None = None) -> Path:
     """Compile `policy` into the cache, unless it is there already; returns the launch plan's path.
 
-    Raises UnsupportedByTarget, or UsageError where the cache is not safe to use.
+    A copy of `launcher` lies beside it as `LAUNCHER`. Raises UnsupportedByTarget, or UsageError where the
+    cache is not safe to use.
     """
     artifacts = TARGETS["bubblewrap"].compile(policy)
-    cache = cache_directory(os.environ if environment is None else environment)
+    if launcher:
+        artifacts += (Artifact(LAUNCHER, launcher.read_bytes()),)
+    cache = cache_directory(os.environ)
     name = _name(artifacts)
     try:
         with _own_directory(cache) as directory:
@@ -128,7 +134,8 @@ def _write(directory: int, name: str, artifacts: Sequence[Artifact]) -> None:
 
 def _write_file(directory: int, artifact: Artifact) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(artifact.path, flags, 0o600, dir_fd=directory), "wb") as file:
+    mode = 0o700 if artifact.path == LAUNCHER else 0o600
+    with open(os.open(artifact.path, flags, mode, dir_fd=directory), "wb") as file:
         file.write(artifact.data)
 
 

@@ -49,7 +49,7 @@ shells do, 128+N after signal N; 3 when the policy is invalid."""
     help="Run nothing; print the launcher's command and the exact bwrap command, quoted to paste.",
 )
 @click.option("--explain", is_flag=True, help="Run nothing; say in words what the sandbox would be.")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def run(
     policy_file: Path, workspace: Path | None, print_launch: bool, explain: bool, command: tuple[str, ...]
 ) -> int:
@@ -59,14 +59,14 @@ def run(
     """
     if print_launch and explain:
         raise UsageError("--print-launch and --explain exclude each other", hint="use one of them")
-    if not command and not explain:
+    if not command:
         raise UsageError("no command to run", hint="put it after --: fleetbox run --policy FILE -- COMMAND")
-    launcher = find_launcher()
-    argv = [str(launcher), "--plan", str(tryout.prepare(load_policy(policy_file)))]
+    launch_plan = tryout.prepare(load_policy(policy_file), find_launcher())
+    argv = [str(launch_plan.with_name(tryout.LAUNCHER)), "--plan", str(launch_plan)]
     argv += ["--workspace", str(workspace)] if workspace else []
     if print_launch:
         return _print_launch(argv, command)
-    return _become([*argv, *(["--explain"] if explain else []), *(["--", *command] if command else [])])
+    return _become([*argv, *(["--explain"] if explain else []), "--", *command])
 
 
 def find_launcher() -> Path:
@@ -99,4 +99,5 @@ def _become(argv: list[str]) -> int:
         os.execv(argv[0], argv)  # noqa: S606 (no shell is the point)
     except OSError as error:
         problem = f"cannot start the launcher {argv[0]}: {error.strerror}"
-        raise UsageError(problem, hint="run: make setup") from error
+        hint = "set XDG_CACHE_HOME to a directory from which programs may start"
+        raise UsageError(problem, hint=hint) from error

@@ -1,4 +1,4 @@
-"""A classic BPF interpreter, written from the kernel's documentation and not from the assembler under test."""
+"""A classic BPF interpreter, written from the kernel's documentation, not from the assembler under test."""
 
 import struct
 from typing import NamedTuple

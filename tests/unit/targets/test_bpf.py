@@ -45,7 +45,7 @@ def test_a_label_that_is_missing_or_set_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 7, b"\xff" * 8])
 def test_bytes_that_are_no_program_are_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="whole number|is not a valid Code"):
+    with pytest.raises(ValueError, match=r"whole number|is not a valid Code"):
         decode(data)
 
 

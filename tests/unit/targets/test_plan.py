@@ -114,7 +114,8 @@ def test_what_is_not_exactly_a_plan_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "relative", "//", "/a/", "/a//b", "/a/../b", "/.", "${HOME}x", "${HOME}/", "${ROOT}/x", "~/x", "/" + "a" * 4095],
+    ["", "relative", "//", "/a/", "/a//b", "/a/../b", "/.", "${HOME}x", "${HOME}/", "${ROOT}/x", "~/x",
+     "/" + "a" * 4095],
 )  # fmt: skip
 def test_a_path_that_is_not_normal_cannot_stand_in_a_plan(path: str) -> None:
     with pytest.raises(op.PlanInvalid):

@@ -23,9 +23,10 @@ HIGH = 1 << 32
 
 # Numbers from the kernel's tables: what programs cannot live without.
 NEEDED = {
-    Arch.X86_64: {"read": 0, "write": 1, "mmap": 9, "fork": 57, "vfork": 58, "execve": 59, "exit_group": 231,
-                  "openat": 257, "prctl": 157, "seccomp": 317, "landlock_create_ruleset": 444, "uretprobe": 335,
-                  "memfd_create": 319, "process_madvise": 440, "name_to_handle_at": 303, "kcmp": 312},
+    Arch.X86_64: {"read": 0, "write": 1, "mmap": 9, "fork": 57, "vfork": 58, "execve": 59, "openat": 257,
+                  "exit_group": 231, "prctl": 157, "seccomp": 317, "landlock_create_ruleset": 444,
+                  "uretprobe": 335, "memfd_create": 319, "process_madvise": 440,
+                  "name_to_handle_at": 303, "kcmp": 312},
     Arch.AARCH64: {"read": 63, "write": 64, "mmap": 222, "execve": 221, "exit_group": 94, "openat": 56,
                    "prctl": 167, "seccomp": 277, "landlock_create_ruleset": 444, "memfd_create": 279},
 }  # fmt: skip

@@ -16,7 +16,6 @@ from fleetbox.targets.bubblewrap.syscalls import Arch
 
 ARCH = Arch(os.uname().machine)
 WORKS = ("thread", "subprocess", "shell pipe", "inet", "inet6 or none", "stream pair", "netlink route")
-# Not there on this kernel, or refused by it for want of something else: then EPERM shows little.
 DENIED = [
     call
     for group in syscalls.ALWAYS + syscalls.UNLESS_NESTED
@@ -37,8 +36,9 @@ def attempt(filter_: Filter | None, tmp_path: Path, listener: socket.socket) -> 
     file = tmp_path / "filter.bpf"
     if filter_:
         file.write_bytes(filter_.program())
+    child = [sys.executable, "-m", "tests.unit.targets.under_filter"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.targets.under_filter", str(file) if filter_ else "-", listener.getsockname()],
+        [*child, str(file) if filter_ else "-", listener.getsockname()],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
