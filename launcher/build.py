@@ -53,7 +53,9 @@ def compiler(arch: str) -> list[str]:
         return [sys.executable, "-m", "ziglang", "cc", "-target", f"{arch}-linux-musl"]
     if arch == platform.machine() and shutil.which("cc"):
         return ["cc"]
-    sys.exit(f"launcher/build.py: no compiler for {arch}: pip install ziglang, or build on that machine with cc")
+    sys.exit(
+        f"launcher/build.py: no compiler for {arch}: pip install ziglang, or build on that machine with cc"
+    )
 
 
 def fingerprint(command: list[str]) -> str:

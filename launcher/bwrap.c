@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "path.h"
 #include "paths.h"
 #include "refuse.h"
@@ -59,7 +60,7 @@ static bool open_candidate(const struct launch *launch, const char *path, bool m
         close(fd);
         return false;
     }
-    *found = (struct bwrap){.path = mem_copy(canonical, strlen(canonical)), .fd = fd};
+    *found = (struct bwrap){.path = mem_copy(canonical, strlen(canonical)), .fd = fd_high(fd)};
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "refuse.h"
 
 #ifndef SYS_close_range
@@ -51,4 +52,13 @@ void fds_clean_start(void) {
 
 void close_on_exec_from(int first) {
     each_from(first, CLOSE_ON_EXEC);
+}
+
+int fd_high(int fd) {
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, FD_FIRST_FREE);
+    if (moved < 0) {
+        refuse("raise ulimit -n", "cannot prepare the descriptors of the sandbox: %s", strerror(errno));
+    }
+    close(fd);
+    return moved;
 }

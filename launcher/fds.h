@@ -7,4 +7,7 @@ void fds_clean_start(void);
 
 void close_on_exec_from(int first);
 
+/* Moves a descriptor out of the way of the numbers that the sandbox inherits (control.h). */
+int fd_high(int fd);
+
 #endif

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "mem.h"
 #include "path.h"
 #include "paths.h"
@@ -49,7 +50,7 @@ char *read_limited(int fd, size_t limit, size_t *length, const char *what) {
         }
     }
     if (have > limit) {
-        refuse("", "%s is larger than %zu bytes", what, limit);
+        refuse("split it or make it smaller", "%s is larger than %zu bytes", what, limit);
     }
     bytes[have] = '\0';
     mem_trim(bytes, have + 1);
@@ -160,7 +161,7 @@ static void open_filters(struct trusted *trusted, const struct plan *plan, int d
         if (trusted->filter[variant] >= 0) {
             refuse("compile the policy again", "the launch plan names two %s filters", op->arg[1]);
         }
-        trusted->filter[variant] = open_checked(dir, op->arg[2], op->arg[2], trusted->managed, S_IFREG);
+        trusted->filter[variant] = fd_high(open_checked(dir, op->arg[2], op->arg[2], trusted->managed, S_IFREG));
         trusted->filter_path[variant] = path_join(trusted->plan_dir, op->arg[2]);
     }
 }
@@ -171,6 +172,7 @@ void files_open(struct trusted *trusted, struct plan *plan, const char *file, co
     if (trusted->self < 0) {
         refuse("mount /proc", "cannot open the launcher itself: %s", strerror(errno));
     }
+    trusted->self = fd_high(trusted->self);
     check_owner(trusted->self, "the launcher", trusted->managed, S_IFREG);
     trusted->self_path = fd_path(trusted->self);
     int dir = file ? open_given(plan, file, policy) : open_current(plan, policy);

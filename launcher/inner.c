@@ -131,6 +131,27 @@ static void load_filter(const struct inner *inner) {
     }
 }
 
+static bool is_on_path(const char *command) {
+    const char *path = getenv("PATH");
+    while (path && *path) {
+        char candidate[4096];
+        struct stat st;
+        int length = (int)strcspn(path, ":");
+        int written = snprintf(candidate, sizeof candidate, "%.*s/%s", length, path, command);
+        if (written > 0 && written < (int)sizeof candidate && stat(candidate, &st) == 0) {
+            return true;
+        }
+        path += length + (path[length] == ':');
+    }
+    return false;
+}
+
+/* One directory of PATH that cannot be searched must not turn "not found" into "permission denied". */
+static int as_shells_say(const char *command, int problem) {
+    bool searched = problem == EACCES && !strchr(command, '/');
+    return searched && !is_on_path(command) ? ENOENT : problem;
+}
+
 static int execute(struct inner *inner) {
     posix_spawnattr_t attributes;
     sigset_t mask;
@@ -145,7 +166,7 @@ static int execute(struct inner *inner) {
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     int problem = posix_spawnp(&inner->workload, inner->command[0], NULL, &attributes, inner->command, environ);
     posix_spawnattr_destroy(&attributes);
-    return problem;
+    return as_shells_say(inner->command[0], problem);
 }
 
 /* Everything that is left. As process 1 of its namespace the kernel does it at our exit; with the host's

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "files.h"
 #include "mem.h"
 #include "path.h"
@@ -240,6 +241,7 @@ int lock_roots(const char *state_dir, const struct roots *roots, struct entries 
     if (locks < 0) {
         refuse("make room in the state directory", "cannot open %s: %s", path, strerror(errno));
     }
+    locks = fd_high(locks);
     held.dir = state_dir;
     held.roots = roots;
     held.locks = locks;

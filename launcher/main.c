@@ -94,13 +94,15 @@ static void parse_options(struct options *options, char **argv) {
             usage_error(**word == '-' ? "unknown option: " : "put -- before the command: ", *word);
         }
     }
-    if (!*word || !word[1]) {
+    static char *no_command[] = {NULL};
+    bool given = *word && word[1];
+    if (!given && !options->explain) {
         usage_error("no command; put it after --", "");
     }
     if (options->dry_run && options->explain) {
         usage_error("--dry-run and --explain exclude each other", "");
     }
-    options->command = word + 1;
+    options->command = given ? word + 1 : no_command;
     refuse_as(NULL, options->command[0]);
 }
 

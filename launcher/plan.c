@@ -154,7 +154,8 @@ static const struct {
     [OP_SECCOMP] = {"seccomp", {is_arch, is_variant, plan_is_name}},
 };
 
-static void read_head(struct plan *plan, struct reader *reader) {
+/* Returns how many records the head has. */
+static size_t read_head(struct plan *plan, struct reader *reader) {
     static const struct {
         const char *name;
         size_t field;
@@ -188,6 +189,7 @@ static void read_head(struct plan *plan, struct reader *reader) {
         }
         memcpy((char *)plan + settings[i].field, &value, sizeof value);
     }
+    return 1 + sizeof settings / sizeof *settings;
 }
 
 static void read_op(struct plan *plan, struct reader *reader, const char *name) {
@@ -216,14 +218,14 @@ void plan_parse(struct plan *plan, const char *bytes, size_t length) {
         refuse("split the policy", "the launch plan is larger than %d bytes", PLAN_LIMIT);
     }
     check_header(&reader);
-    read_head(plan, &reader);
+    size_t records = read_head(plan, &reader);
     for (;;) {
         const char *name = next(&reader);
+        if (++records > PLAN_RECORDS) {
+            refuse("split the policy", "the launch plan has more than %d records", PLAN_RECORDS);
+        }
         if (strcmp(name, "end") == 0) {
             break;
-        }
-        if (plan->op_count == PLAN_RECORDS) {
-            refuse("split the policy", "the launch plan has more than %d records", PLAN_RECORDS);
         }
         read_op(plan, &reader, name);
     }

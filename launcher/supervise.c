@@ -15,6 +15,7 @@
 
 #include "control.h"
 #include "env.h"
+#include "fds.h"
 #include "refuse.h"
 
 /* How long the inner stage may take to vanish once bwrap is gone. */
@@ -55,15 +56,6 @@ static void pass_on(posix_spawn_file_actions_t *actions, int fd, int as) {
     }
 }
 
-/* Descriptors of our own stay clear of the numbers that the sandbox inherits. */
-static int high(int fd) {
-    int moved = fcntl(fd, F_DUPFD_CLOEXEC, FD_FIRST_FREE);
-    if (moved < 0) {
-        refuse("raise ulimit -n", "cannot prepare the descriptors of the sandbox: %s", strerror(errno));
-    }
-    return moved;
-}
-
 static pid_t start(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv, int control,
                    int filter, int locks) {
     struct strings env = {0};
@@ -74,11 +66,11 @@ static pid_t start(const struct launch *launch, const struct bwrap *bwrap, const
     }
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    pass_on(&actions, high(control), FD_CONTROL);
-    pass_on(&actions, high(launch->files.self), FD_SELF);
-    pass_on(&actions, high(filter), FD_FILTER);
-    pass_on(&actions, high(locks), FD_LOCK);
-    pass_on(&actions, high(bwrap->fd), FD_BWRAP);
+    pass_on(&actions, control, FD_CONTROL);
+    pass_on(&actions, launch->files.self, FD_SELF);
+    pass_on(&actions, filter, FD_FILTER);
+    pass_on(&actions, locks, FD_LOCK);
+    pass_on(&actions, bwrap->fd, FD_BWRAP);
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
     sigset_t all;
@@ -179,9 +171,10 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     sigprocmask(SIG_BLOCK, &handled, NULL);
     signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would let nobody wait for bwrap */
     watch.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-    watch.control = pair[0];
-    watch.bwrap = start(launch, bwrap, argv, pair[1], filter, locks);
-    close(pair[1]);
+    watch.control = fd_high(pair[0]);
+    int theirs = fd_high(pair[1]);
+    watch.bwrap = start(launch, bwrap, argv, theirs, filter, locks);
+    close(theirs); /* or the end of the sandbox would never be seen */
     watch_until_end(&watch);
     close(watch.signals);
     close(watch.control);

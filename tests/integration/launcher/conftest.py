@@ -1,0 +1,101 @@
+"""A bench for the launcher: a home, a workspace, a launch plan, and one call that runs a workload."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import RunAs, give_to
+from tests.support.plans import Op, Plan
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a launch needs; every path belongs to the unprivileged account."""
+
+    launcher: Path
+    run_as: RunAs
+    uid: int
+    root: Path  # visible inside through a read rule, because /var/tmp itself is private there
+    home: Path
+    workspace: Path
+
+    def ops(self, *ops: Op) -> list[Op]:
+        return [("rule", "read", str(self.root)), *ops]
+
+    def plan(self, *ops: Op, **head: str) -> Plan:
+        return Plan(self.ops(*ops), {name.replace("_", "-"): value for name, value in head.items()})
+
+    def command(self, plan: Plan | Path, *words: str, options: Sequence[str] = ()) -> list[str]:
+        path = plan if isinstance(plan, Path) else plan.write(self.root / "plan", self.uid)
+        return [str(self.launcher), "--plan", str(path), *options, "--", *words]
+
+    def run(
+        self, plan: Plan | Path, *words: str, options: Sequence[str] = (), **settings: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        return self.run_as(
+            self.command(plan, *words, options=options),
+            **{"cwd": self.workspace, "stdin": subprocess.DEVNULL} | settings,
+        )
+
+    def sh(self, plan: Plan | Path, script: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
+        return self.run(plan, "sh", "-c", script, **settings)
+
+    def start(self, plan: Plan | Path, script: str) -> "subprocess.Popen[str]":
+        """A launch that is still running when this returns: it has written `ready`."""
+        settings: dict[str, Any] = (
+            {"user": self.uid, "group": self.uid, "extra_groups": []} if os.geteuid() == 0 else {}
+        )
+        process = subprocess.Popen(
+            self.command(plan, "sh", "-c", f"echo ready; {script}"),
+            cwd=self.workspace,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **settings,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", process.communicate()
+        return process
+
+    def make(self, relative: str, text: str | None = None) -> Path:
+        """A file below `root`, or a directory without `text`, with its parents; all the account's own."""
+        path = self.root / relative
+        missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+        if text is None:
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        for made in missing:
+            give_to(made, self.uid)
+        return path
+
+
+@pytest.fixture
+def bench(launcher: Path, run_as: RunAs, workload_user: int, open_dir: Path, needs_sandbox: None) -> Bench:
+    home = open_dir / "home"
+    workspace = home / "ws"
+    workspace.mkdir()
+    give_to(workspace, workload_user)
+    return Bench(launcher, run_as, workload_user, open_dir, home, workspace)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Wait for a condition, at most five seconds."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen within five seconds"
+            time.sleep(0.02)
+
+    return wait
