@@ -80,7 +80,7 @@ def cli() -> None:
     """Sandboxes for autonomous coding agents on a whole fleet: provisioned, pushed, and shown to hold."""
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def invoke(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's) and return its exit code; never raises but SystemExit."""
     try:
         result = cli.main(argv, prog_name="fleetbox", standalone_mode=False)
@@ -116,4 +116,4 @@ def _unexpected(error: Exception) -> int:
 
 def main() -> None:
     """Entry point of the `fleetbox` script."""
-    sys.exit(run())
+    sys.exit(invoke())

@@ -75,9 +75,36 @@ class Status(_Answer):
     generations: tuple[Generation, ...] = Field((), max_length=10_000)
 
 
-class Facts(_Answer):
-    """Of the facts, what a rollout decides by; `facts.HostFacts` is the whole view."""
+class Kernel(_Answer):
+    release: Text = "unknown"
+    arch: Text = "unknown"
 
+
+class System(_Answer):
+    pretty: Text = "unknown system"
+
+
+class Bwrap(_Answer):
+    path: Text
+    version: Text = "unknown"
+
+
+class Gpu(_Answer):
+    kind: Text = "none"
+
+
+class Launcher(_Answer):
+    version: Text = "unknown"
+
+
+class Facts(_Answer):
+    """Of the facts, what a rollout decides by and a person is shown; None: not there."""
+
+    kernel: Kernel = Kernel()
+    os: System = System()
+    bwrap: Bwrap | None = None
+    gpu: Gpu = Gpu()
+    launcher: Launcher | None = None
     gates: tuple[Gate, ...] = Field((), max_length=50)
 
 

@@ -1,6 +1,5 @@
 """What a host is asked: one exec each, as root, JSON back. The host program owns what the verbs mean."""
 
-from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import paths, stream
 from fleetbox.rollout.answers import Activation, Facts, Failure, Gate, Status, program_missing, read
 from fleetbox.transport import Transport, run_as_root
@@ -27,13 +26,16 @@ def status(transport: Transport) -> Status | Failure:
     return read(Status, run_as_root(transport, [paths.HOST_PROGRAM, "status"], timeout=_ASK_TIMEOUT))
 
 
-def streamed_facts(transport: Transport, host: Host) -> Facts | Failure:
+def streamed_facts(transport: Transport, python: str, *, as_root: bool = True) -> Facts | Failure:
     """Facts of a host that has nothing installed: the program comes by stdin and leaves nothing behind."""
     program = stream.script(["facts"]).encode()
-    argv = [host.python, "-I", "-S", "-"]
-    completed = run_as_root(transport, argv, stdin=program, timeout=_ASK_TIMEOUT)
-    if program_missing(completed, host.python):
-        return Facts(gates=(_no_python(host.python),))
+    argv = [python, "-I", "-S", "-"]
+    if as_root:
+        completed = run_as_root(transport, argv, stdin=program, timeout=_ASK_TIMEOUT)
+    else:
+        completed = transport.run(argv, stdin=program, timeout=_ASK_TIMEOUT)
+    if program_missing(completed, python):
+        return Facts(gates=(_no_python(python),))
     return read(Facts, completed)
 
 

@@ -37,7 +37,7 @@ def _not_provisioned(answer: object) -> bool:
 
 def _why_not(host: Host, transport: Transport) -> HostOutcome:
     """A host is unprovisioned by oversight or because no role could open its gate; the facts tell which."""
-    facts = calls.streamed_facts(transport, host)
+    facts = calls.streamed_facts(transport, host.python)
     if not isinstance(facts, Failure) and facts.gates:
         return decide.of_gates(host.name, facts.gates)
     return decide.of_failure(

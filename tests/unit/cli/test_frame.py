@@ -25,7 +25,7 @@ def _fleetbox(*argv: str, **env: str) -> "subprocess.CompletedProcess[str]":
 
 def test_help_lists_every_command_and_imports_click_alone() -> None:
     program = (
-        "import sys, fleetbox.cli\nfleetbox.cli.run(['--help'])\n"
+        "import sys, fleetbox.cli\nfleetbox.cli.invoke(['--help'])\n"
         "print([m for m in ('pydantic','paramiko','sqlalchemy','rich','yaml','asyncio') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -46,14 +46,14 @@ def _commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str,
 
 def test_every_command_has_help_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     for path in _commands(frame.cli):
-        assert frame.run([*path, "--help"]) == 0
+        assert frame.invoke([*path, "--help"]) == 0
         shown = capsys.readouterr().out
         assert "Example: " in shown, f"fleetbox {' '.join(path)} --help has no example"
 
 
 @pytest.mark.parametrize("argv", [["bogus"], ["push-policy"], ["inventory", "list", "--nonsense"]])
 def test_a_wrong_command_line_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert frame.run(argv) == ExitCode.USAGE
+    assert frame.invoke(argv) == ExitCode.USAGE
     assert capsys.readouterr().out == ""
 
 
@@ -76,7 +76,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
 )
 def test_an_error_is_one_line_a_hint_and_its_exit_code(failing, error, capsys) -> None:
     failing(error)
-    assert frame.run(["completion"]) == error.exit_code
+    assert frame.invoke(["completion"]) == error.exit_code
     captured = capsys.readouterr()
     assert captured.err == f"fleetbox: error: {error.message}\nhint: {error.hint}\n"
     assert captured.out == ""
@@ -85,19 +85,19 @@ def test_an_error_is_one_line_a_hint_and_its_exit_code(failing, error, capsys) -
 def test_the_unexpected_is_one_line_and_says_how_to_see_more(failing, capsys, monkeypatch) -> None:
     failing(RuntimeError("two\nlines"))
     monkeypatch.delenv("FLEETBOX_DEBUG", raising=False)
-    assert frame.run(["completion"]) == ExitCode.INTERNAL
+    assert frame.invoke(["completion"]) == ExitCode.INTERNAL
     assert capsys.readouterr().err == (
         "fleetbox: internal error: RuntimeError: two lines\n"
         "hint: run with FLEETBOX_DEBUG=1 for the traceback\n"
     )
     monkeypatch.setenv("FLEETBOX_DEBUG", "1")
     with pytest.raises(RuntimeError):
-        frame.run(["completion"])
+        frame.invoke(["completion"])
 
 
 def test_an_interruption_ends_with_130(failing, capsys) -> None:
     failing(KeyboardInterrupt())
-    assert frame.run(["completion"]) == ExitCode.INTERRUPTED
+    assert frame.invoke(["completion"]) == ExitCode.INTERRUPTED
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -1,0 +1,115 @@
+"""`fleetbox doctor`: can this machine, or a host, sandbox? It looks and installs nothing."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from fleetbox.cli import settings
+from fleetbox.cli.options import inventory_option, json_option
+from fleetbox.cli.output import print_json
+from fleetbox.errors import ApplyFailed, ExitCode
+from fleetbox.fleet import inventory as fleet_inventory
+from fleetbox.rollout import calls
+from fleetbox.rollout.answers import Facts, Failure
+from fleetbox.transport import connect
+from fleetbox.transport.local import LocalTransport
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `remedy` is "" where nothing is wrong."""
+
+    subject: str
+    ok: bool
+    words: str
+    remedy: str = ""
+
+
+@click.command(epilog="Example: fleetbox doctor gpu-01 -i inventory/hosts.yml")
+@click.argument("host", required=False)
+@inventory_option
+@json_option
+def doctor(*, host: str | None, inventory: tuple[str, ...], as_json: bool) -> ExitCode:
+    """Say whether this machine, or HOST, can sandbox, and what to do where it cannot.
+
+    With HOST the detection code is sent over the connection and leaves nothing behind.
+    """
+    findings = list(_of_host(host, inventory) if host else _of_this_machine())
+    code = ExitCode.OK if all(finding.ok for finding in findings) else ExitCode.APPLY_FAILED
+    if as_json:
+        subject = {"host": host, "exit_code": int(code)}
+        print_json({"schema_version": 1, **subject, "findings": [asdict(f) for f in findings]})
+    else:
+        _show(findings)
+    return code
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<{width}}  {finding.words}")
+        if finding.remedy:
+            click.echo(f"{'':{width + 8}}remedy: {finding.remedy}")
+
+
+def _of_host(name: str, inventory: tuple[str, ...]) -> Iterator[Finding]:
+    [host] = fleet_inventory.load(settings.load(inventory=inventory).inventory, name)[:1]
+    transport = connect(host)
+    try:
+        yield Finding("connection", ok=True, words=f"{host.connection} to {host.address}")
+        yield from _of_facts(calls.streamed_facts(transport, host.python))
+    finally:
+        transport.close()
+
+
+def _of_facts(facts: Facts | Failure) -> Iterator[Finding]:
+    if isinstance(facts, Failure):
+        raise ApplyFailed(facts.message, hint=facts.hint)
+    yield Finding("system", ok=True, words=f"{facts.os.pretty}, kernel {facts.kernel.release}")
+    yield Finding("bubblewrap", ok=True, words=_bwrap(facts))
+    yield Finding("GPU", ok=True, words=facts.gpu.kind)
+    yield Finding("launcher", ok=True, words=_launcher(facts))
+    for gate in facts.gates:
+        yield Finding(f"gate {gate.id}", ok=False, words=gate.problem, remedy=gate.remedy)
+    if not facts.gates:
+        yield Finding("gates", ok=True, words="none: this machine can sandbox")
+
+
+def _bwrap(facts: Facts) -> str:
+    return f"{facts.bwrap.version} ({facts.bwrap.path})" if facts.bwrap else "not installed; site.yml does it"
+
+
+def _launcher(facts: Facts) -> str:
+    return facts.launcher.version if facts.launcher else "not installed; site.yml does it"
+
+
+def _of_this_machine() -> Iterator[Finding]:
+    yield Finding("Python", ok=True, words=f"{platform.python_version()} ({sys.executable})")
+    yield Finding("ansible-core", ok=True, words=importlib.metadata.version("ansible-core"))
+    yield _ssh()
+    yield _built_launcher()
+    yield from _of_facts(calls.streamed_facts(LocalTransport(), sys.executable, as_root=False))
+
+
+def _ssh() -> Finding:
+    found = shutil.which("ssh")
+    if found is None:
+        return Finding("ssh", ok=False, words="not installed", remedy="apt-get install openssh-client")
+    done = subprocess.run([found, "-V"], capture_output=True, text=True, check=False)
+    return Finding("ssh", ok=True, words=done.stderr.strip())
+
+
+def _built_launcher() -> Finding:
+    """The launcher that `fleetbox run` starts here and that roles install on hosts."""
+    path = Path(__file__).resolve().parent.parent / "bin" / f"fleetbox-run-linux-{os.uname().machine}"
+    if not path.exists():
+        return Finding("fleetbox-run", ok=False, words="not built", remedy="make setup")
+    return Finding("fleetbox-run", ok=True, words=str(path))
