@@ -16,7 +16,7 @@ CLONE = "kernel.unprivileged_userns_clone"
 MAXIMUM = "user.max_user_namespaces"
 ENOUGH_NAMESPACES = 15000
 
-_UNCONFINED = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+_UNCONFINED = " ".join(f"--security-opt {what}=unconfined" for what in ("seccomp", "apparmor", "systempaths"))
 
 
 class Gate(TypedDict):

@@ -26,9 +26,7 @@ def detect(places: Places, wsl_version: int) -> dict[str, Any]:
     driver = files.text(places.under("/sys/module/nvidia/version")) if kind == "nvidia" else ""
     return {
         "kind": kind,
-        "driver": files.text(places.under("/sys/module/nvidia/version")) or None
-        if kind == "nvidia"
-        else None,
+        "driver": driver or None,
         "devices": _nvidia_devices(places) if kind == "nvidia" else [],
         "nodes": _nodes(places, kind),
     }
@@ -66,12 +64,9 @@ def _nvidia_devices(places: Places) -> list[dict[str, Any]]:
 
 
 def _nvidia_device(information: str) -> dict[str, Any]:
-    lines = (line.partition(":") for line in information.splitlines())
-    said = {
-        _FIELDS[name.strip()]: value.strip()[:_TEXT_MAX]
-        for name, _, value in lines
-        if name.strip() in _FIELDS
-    }
+    pairs = (line.split(":", 1) for line in information.splitlines() if ":" in line)
+    named = ((_FIELDS.get(name.strip()), value.strip()[:_TEXT_MAX]) for name, value in pairs)
+    said = {field: value for field, value in named if field}
     minor = said.pop("minor", "")
     return {
         **{field: said.get(field, "") for field in ("uuid", "model", "bus")},

@@ -1,0 +1,167 @@
+"""HostFacts: what a host says of itself, validated.
+
+The host may be broken or hostile, so every text is short and printable, every list is bounded, and a field
+that this version does not know is refused: facts decide whether a host is touched at all. The words and
+their source are `hostside/detect`; `tests/contract/test_facts.py` compares the two.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from fleetbox.errors import ApplyFailed
+
+SIZE_LIMIT = 256 * 1024
+
+GateId = Literal[
+    "wsl1",
+    "userns_max_zero",
+    "userns_clone_sysctl",
+    "userns_apparmor",
+    "userns_errno",
+    "proc_masked",
+    "no_netns",
+    "python_missing",
+    "no_userns_kernel",
+]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that are not printable")
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_printable)]
+Word = Annotated[str, StringConstraints(max_length=200), AfterValidator(_printable)]
+Path = Annotated[str, StringConstraints(max_length=4096, pattern=r"^/"), AfterValidator(_printable)]
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Gate(_Fact):
+    """A reason why the host cannot sandbox, with its remedy."""
+
+    id: GateId
+    problem: Text
+    remedy: Text
+    fixable_by_role: bool
+
+
+class Kernel(_Fact):
+    """`arch` as uname names it."""
+
+    release: Word
+    version_text: Text
+    arch: Word
+
+
+class Distribution(_Fact):
+    """The fields of os-release; empty where it has none."""
+
+    id: Word
+    id_like: Annotated[list[Word], Field(max_length=20)]
+    version_id: Word
+    codename: Word
+    pretty: Word
+
+
+class Python(_Fact):
+    """The Python that the host program runs on."""
+
+    version: Word
+
+
+class Wsl(_Fact):
+    """0: an ordinary Linux."""
+
+    version: Literal[0, 1, 2]
+
+
+class Userns(_Fact):
+    """Whether a whole sandbox could be started, and what explains it if not."""
+
+    usable: bool
+    gate: Gate | None
+    sysctls: Annotated[dict[Word, int], Field(max_length=20)]
+
+
+class Bwrap(_Fact):
+    """The bubblewrap that works, or the first that was found."""
+
+    path: Path
+    version: Word
+    features: Annotated[list[Word], Field(max_length=200)]
+    usable: bool
+
+
+class GpuDevice(_Fact):
+    """One NVIDIA GPU; `minor` names its node."""
+
+    uuid: Word
+    model: Word
+    bus: Word
+    minor: Number | None
+
+
+class Gpu(_Fact):
+    """`driver`, devices and nodes are empty where the vendor has no such thing."""
+
+    kind: Literal["none", "nvidia", "wsl", "amd", "intel", "jetson"]
+    driver: Word | None
+    devices: Annotated[list[GpuDevice], Field(max_length=64)]
+    nodes: Annotated[list[Path], Field(max_length=256)]
+
+
+class Launcher(_Fact):
+    """The installed launcher."""
+
+    path: Path
+    version: Word
+
+
+class Generation(_Fact):
+    """The current generation; both null where the host's state is damaged."""
+
+    generation: Number | None
+    digest: Digest | None
+
+
+class HostFacts(_Fact):
+    """Everything that `fleetbox-host facts` prints."""
+
+    schema_version: Literal[1]
+    kernel: Kernel
+    os: Distribution
+    python: Python
+    wsl: Wsl
+    userns: Userns
+    bwrap: Bwrap | None
+    gpu: Gpu
+    launcher: Launcher | None
+    fleetbox: Generation | None
+    gates: Annotated[list[Gate], Field(max_length=20)]
+    host_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
+
+
+def read(answer: bytes) -> HostFacts:
+    """The facts in what a host answered. Raises ApplyFailed, naming the first field that is not right."""
+    if len(answer) > SIZE_LIMIT:
+        raise ApplyFailed(f"the host's facts have {len(answer)} bytes; {SIZE_LIMIT} are taken")
+    try:
+        return HostFacts.model_validate_json(answer)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        # Only our own names are repeated: the host chose the others.
+        where = ".".join(str(part) for part in first["loc"] if part in _FIELDS or isinstance(part, int))
+        raise ApplyFailed(
+            f"the host's facts are not what fleetbox-host prints: {where or 'answer'}: {first['type']}",
+            hint="ansible-playbook site.yml installs this version of the host program",
+        ) from None
+
+
+_FIELDS = {name for model in _Fact.__subclasses__() for name in model.model_fields}
