@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,21 @@ def test_connection_masters_end_with_the_lab(name: str) -> None:
         ssh = ["ssh", "-F", str(lab.ssh_config), *persist, *path, host.name, "true"]
         lab.controller(ssh, check=True, stderr=subprocess.DEVNULL)
         assert list(lab.state.control_paths.iterdir())
+    assert traces.after(name, network) == []
+
+
+def test_what_a_controller_left_running_ends_with_the_lab(name: str) -> None:
+    with Lab.create(name) as lab:
+        network = traces.network_of(lab)
+        lab.controller(["sh", "-c", "sleep 600 &"], check=True)
+        assert traces.of(name, network)
+    assert traces.of(name, network) == []
+
+
+def test_a_lab_whose_folder_was_taken_away_still_closes(name: str) -> None:
+    with Lab.create(name) as lab:
+        network = traces.network_of(lab)
+        shutil.rmtree(lab.state.path)
     assert traces.after(name, network) == []
 
 

@@ -130,13 +130,16 @@ class Lab:
 
     def close(self) -> None:
         """Take the lab down; nothing of it is left when this returns."""
+        if self._keeper:
+            # Our own child; its record may have gone with the folder, and waiting then would never end.
+            self._keeper.terminate()
         if keeper := Process.read(self.state.keeper):
             keeper.signal(signal.SIGTERM)
             if not keeper.wait(END_SECONDS):
                 keeper.signal(signal.SIGKILL)
                 keeper.wait(END_SECONDS)
         if self._keeper:
-            self._keeper.wait()
+            self._keeper.wait(END_SECONDS)
         if self.state.path.exists():
             cleanup.destroy(self.state)
         for warden in self._wardens.values():
