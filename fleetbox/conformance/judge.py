@@ -30,6 +30,11 @@ class Tally:
 
     counts: Counter[Status]
 
+    @classmethod
+    def of(cls, statuses: Iterable[Status]) -> "Tally":
+        """Count them."""
+        return cls(Counter(statuses))
+
     @property
     def score(self) -> float | None:
         """Percent of pass among pass, fail, not run and error; None with none of these."""
@@ -46,14 +51,9 @@ def _percent(part: int, whole: int) -> float | None:
     return 100 * part / whole if whole else None
 
 
-def tally(results: Iterable[Result]) -> Tally:
-    """Count statuses."""
-    return Tally(Counter(result.status for result in results))
-
-
 def tally_run(run: Run) -> Tally:
     """All results of all hosts."""
-    return tally(result for host in run.hosts for result in host.results)
+    return Tally.of(result.status for host in run.hosts for result in host.results)
 
 
 def completed(

@@ -1,7 +1,7 @@
 """Results as the control machine keeps them, and the strict reading of what a host says.
 
 A host's words are hostile: every field has a limit and no text may hold a control character. Severities
-and titles come from the catalogue, never from a host. An answer is believed for its own host only (`collect`).
+and titles come from the catalogue, never from a host; and an answer is believed for its own host only.
 """
 
 import json

@@ -12,15 +12,18 @@ from fleetbox.hostside.probes.trial import Asked, Denied, Prepared
 
 
 def egress(scene: Scene, asked: Asked) -> Prepared:
-    """FBX-NET-001: the peer that the controller names, this host's own address, and its loopback."""
+    """FBX-NET-001: this host's own address and its loopback; and the peer that the control machine names.
+
+    A firewall may keep the peer from being reached at all, so that one is not needed for an answer.
+    """
     own = {"address": scene.host_address, "port": scene.host_port, "token": scene.token}
     loopback = {"address": "127.0.0.1", "port": scene.loopback_port, "token": scene.token}
     targets = [Attempt("reach_tcp", own), Attempt("reach_tcp", loopback)]
     if asked.egress_peer:
         address, port = asked.egress_peer
-        targets.insert(0, Attempt("reach_tcp", {"address": address, "port": port}))
+        targets.append(Attempt("reach_tcp", {"address": address, "port": port}))
         targets.append(Attempt("send_udp", {"address": address, "port": port}))
-    return Denied("no host can be reached directly", targets, [Attempt("own_loopback", {})])
+    return Denied("no host can be reached directly", targets, [Attempt("own_loopback", {})], needed=2)
 
 
 def host_sockets(scene: Scene, asked: Asked) -> Prepared:

@@ -236,7 +236,7 @@ class Planted:
         return path
 
     def sockets(self, parent: str) -> str:
-        """A new directory for the sockets outside the root, for which the root stands in where the user may not write."""
+        """A new directory for sockets where sandboxes can see it; below the root if that is not allowed."""
         if not os.access(parent, os.W_OK):
             parent = self.root
         path = tempfile.mkdtemp(prefix=".fleetbox-probe-", dir=parent)

@@ -1,0 +1,1 @@
+"""How the results database came to its present shape, one Alembic revision a file."""
