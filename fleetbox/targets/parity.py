@@ -69,8 +69,8 @@ PARITY: tuple[Row, ...] = (
     Row(
         "filesystem.unprotect",
         _PARTIAL,
-        "what git executes from .git stays read-only; commits made inside are the workload's own, and can "
-        "name a submodule whose settings git obeys",
+        "hooks and settings in .git stay read-only; but a workload that may write there can add a commondir "
+        "file or a submodule, which lead the git outside to settings of its own making",
     ),
     Row("network.mode", _ENFORCED, "an empty network namespace", "none"),
     Row("network.mode", _NOT_BUILT, "the egress proxy is not built", "proxy"),

@@ -121,8 +121,6 @@ def _protected(policy: ResolvedPolicy) -> Iterator[Operation]:
     for name in policy.filesystem.unprotect:
         for part in PROTECTED_PARTS.get(name, ()):
             yield operations.ProtectPart(name, part)
-        for part, text in defaults.PROTECTED_TEXTS.get(name, ()):
-            yield operations.ProtectText(name, part, text)
 
 
 def _defaults(policy: ResolvedPolicy) -> Iterator[Operation]:

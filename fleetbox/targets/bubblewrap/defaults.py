@@ -3,7 +3,6 @@
 Paths only; a rule that names something deeper opens it again, because the longest path decides.
 """
 
-from collections.abc import Mapping
 from posixpath import dirname
 
 from fleetbox.hostside import paths
@@ -25,10 +24,6 @@ KEPT = (
     "/run/opengl-driver",
     "/run/opengl-driver-32",
 )
-
-# A file that redirects settings and hooks to another directory: git reads .git/commondir wherever it exists.
-# Neither a directory nor an empty file can stand there, as git then fails; "." changes nothing.
-PROTECTED_TEXTS: Mapping[str, tuple[tuple[str, str], ...]] = {".git": (("commondir", "."),)}
 
 # Enough for a dynamically linked program to start, find users and time zones, and check certificates.
 # No /opt, /srv, /var or home: what a workload needs of those its policy names.

@@ -230,22 +230,6 @@ class ProtectPart(Operation):
 
 
 @dataclass(frozen=True)
-class ProtectText(Operation):
-    """As ProtectPart; where the part is missing, a file with this one line stands in its place."""
-
-    name: str
-    part: str
-    text: str
-    op = "protect-text"
-    checks = (_is_normal, _is_normal, str.isprintable)
-
-    def describe(self) -> str:
-        return (
-            f"read  {self.name}/{self.part} below every writable directory, saying {self.text!r} if missing"
-        )
-
-
-@dataclass(frozen=True)
 class Mask(Operation):
     path: str
     op = "mask"
@@ -328,6 +312,6 @@ class Seccomp(Operation):
 HEAD = (Policy, Mode, Root, Workspace, Tmp, Network, Nested, HostPids, UnixSockets, Gpu)
 # Any number, in any order: the launcher sorts them.
 REPEATED = (
-    *(GpuVendor, Device, Rule, Glob, Protect, ProtectPart, ProtectText),
+    *(GpuVendor, Device, Rule, Glob, Protect, ProtectPart),
     *(Mask, MaskWsl, Keep, Minimal, EnvPass, EnvSet, Seccomp),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetbox.cli import run as command_line
+from fleetbox.cli import invoke
 from tests.conftest import REPO, give_to
 from tests.integration.run.conftest import Person
 from tests.unit.targets.test_parity import NOT_BUILT
@@ -185,5 +185,5 @@ def test_without_a_launcher_it_says_how_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("fleetbox.cli.run._BIN", tmp_path)
-    assert command_line(["run", "--policy", str(REPO / "policies/base.yml"), "--", "true"]) == 2
+    assert invoke(["run", "--policy", str(REPO / "policies/base.yml"), "--", "true"]) == 2
     assert "hint: run: make setup" in capsys.readouterr().err

@@ -29,7 +29,6 @@ ONE_OF_EACH = (
     op.Glob("${WORKSPACE}", "**/*.env"),
     op.Protect(".codex"),
     op.ProtectPart(".git", "hooks"),
-    op.ProtectText(".git", "commondir", "."),
     op.Mask("/run"),
     op.MaskWsl("/mnt"),
     op.Keep("/etc/resolv.conf"),
