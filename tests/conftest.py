@@ -113,8 +113,11 @@ def give_to(path: Path, uid: int) -> None:
 
 @pytest.fixture
 def open_dir(workload_user: int) -> Iterator[Path]:
-    """A fresh directory that the unprivileged account owns (pytest's own are 0700 and root's)."""
-    path = Path(tempfile.mkdtemp(prefix="fleetbox-tests-", dir="/var/tmp"))
+    """A fresh directory that the unprivileged account owns (pytest's own are 0700 and root's).
+
+    Not below /tmp or /var/tmp: a sandbox has its own of those, and a home there would be invisible in it.
+    """
+    path = Path(tempfile.mkdtemp(prefix="fleetbox-tests-", dir="/srv" if os.geteuid() == 0 else Path.home()))
     path.chmod(0o755)
     give_to(path, workload_user)
     yield path
