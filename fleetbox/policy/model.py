@@ -230,7 +230,7 @@ class Metadata(Section):
 
 class Rule(Section):
     path: Path = Field(
-        description="Absolute, or below `~`, `$WORKSPACE`, `$TMPDIR`; patterns (`*`, `?`, `**`) for none only."
+        description="Absolute, or below `~`, `$WORKSPACE`, `$TMPDIR`; with none also a pattern."
     )
     access: Access = Field(description="What the workload may do with the path and everything below it.")
     allow_home: StrictBool = Field(False, description="Says that a writable home directory is meant.")

@@ -62,7 +62,9 @@ def validate(root: Node) -> tuple[Validated | None, list[Violation]]:
             return Validated(Policy.model_validate(node.plain()), node, frozenset(broken)), violations
         except ValidationError as error:
             details = error.errors(include_url=False)
-        violations += [_violation(root, node, detail) for detail in details]
+        violations += [
+            _violation(root, node, detail) for detail in details if not _is_echo(root, node, detail)
+        ]
         broken |= {describe(_target(detail)) for detail in details}
         node = _cut(node, {_removable(detail) for detail in details})
     return None, violations
@@ -124,6 +126,12 @@ def _violation(whole: Node, root: Node, detail: ErrorDetails) -> Violation:
     problem, hint = _explain(detail, loc)
     value = "" if detail["type"] == "missing" else str(loc[-1]) if on_key else node.plain()
     return position.violation(describe(_as_written(whole, root, loc)), problem, value, hint)
+
+
+def _is_echo(whole: Node, cut: Node, detail: ErrorDetails) -> bool:
+    """Whether a list is only too short because its wrong entries do not count."""
+    written = whole.at(_as_written(whole, cut, _target(detail)))
+    return detail["type"] == "too_short" and written.value != ()
 
 
 def _as_written(whole: Node, cut: Node, loc: Loc) -> Loc:
