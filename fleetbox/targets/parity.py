@@ -58,7 +58,8 @@ PARITY: tuple[Row, ...] = (
     Row(
         "filesystem.rules",
         _PARTIAL,
-        "bind mounts and masks; a pattern covers what exists at launch, not files that appear later",
+        "bind mounts and masks; a pattern covers what exists at launch, not files that appear later; the "
+        "workload can rename a directory that leads to a rule's path, and the next launch then misses it",
     ),
     Row(
         "filesystem.protect",

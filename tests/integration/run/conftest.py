@@ -40,7 +40,8 @@ class Person:
     ) -> subprocess.CompletedProcess[str]:
         """`fleetbox run --policy POLICY ARGUMENTS`; a name is a preset's."""
         file = self.clone / "policies" / f"{policy}.yml" if isinstance(policy, str) else policy
-        python = self.clone / Path(sys.executable).absolute().relative_to(REPO)
+        python = Path(sys.executable).absolute()
+        python = self.clone / python.relative_to(REPO) if python.is_relative_to(REPO) else python
         command = [str(python), "-m", "fleetbox.cli", "run", "--policy", str(file), *arguments]
         return self.run(*command, environment={"PYTHONPATH": str(self.clone), **(environment or {})})
 

@@ -174,6 +174,50 @@ def test_a_mistyped_option_and_a_missing_command_are_usage_errors(person: Person
         assert person.fleetbox_run("base", *arguments).returncode == 2, arguments
 
 
+def test_a_read_only_policy_leaves_only_a_private_tmp_writable(person: Person) -> None:
+    done = person.inside("touch /tmp/mine && echo tmp; touch file", "read-only")
+    assert done.stdout == "tmp\n"
+    assert READ_ONLY in done.stderr
+
+
+def test_a_minimal_root_runs_programs_and_shows_nothing_else(person: Person) -> None:
+    secret = person.home / "notes"
+    secret.write_text("private\n")
+    give_to(secret, person.uid)
+    policy = person.policy("filesystem: {root: minimal}")
+    done = person.inside("id -u && git --version && touch file && ls / ; cat ~/notes", policy)
+    assert done.stdout.startswith(f"{person.uid}\ngit version")
+    assert not {"opt", "root", "srv"} & set(done.stdout.split())
+    assert "No such file" in done.stderr
+    assert (person.workspace / "file").exists()
+
+
+def test_an_unprotected_repository_takes_commits_but_no_hooks_and_no_settings(person: Person) -> None:
+    person.run("git", "init", "-q")
+    policy = person.policy("filesystem: {unprotect: [.git]}")
+    commit = "git -c user.name=w -c user.email=w@example.com commit -q --allow-empty -m made"
+    done = person.inside(
+        f"{commit} && git log --format=%s; echo evil >> .git/config; touch .git/hooks/x", policy
+    )
+    assert done.stdout == "made\n"
+    assert done.stderr.count(READ_ONLY) == 2
+    assert person.run("git", "log", "--format=%s").stdout == "made\n"
+
+
+@pytest.mark.parametrize(("nested", "code"), [("false", 1), ("true", 0)])
+def test_user_namespaces_can_be_made_only_where_the_policy_lets_them(
+    person: Person, nested: str, code: int
+) -> None:
+    policy = person.policy(f"process: {{nested_sandboxes: {nested}}}")
+    done = person.inside("unshare --user --map-root-user true", policy)
+    assert done.returncode == code, done.stderr
+
+
+def test_the_hosts_network_is_there_when_the_policy_says_so(person: Person) -> None:
+    done = person.inside("readlink /proc/self/ns/net", person.policy("network: {mode: host}"))
+    assert done.stdout == person.run("readlink", "/proc/self/ns/net").stdout
+
+
 def test_full_access_says_so_each_time(person: Person) -> None:
     done = person.fleetbox_run(person.policy("mode: full-access"), "--", "sh", "-c", "echo > ../new; exit 5")
     assert done.returncode == 5
