@@ -11,6 +11,8 @@
 #include "refuse.h"
 #include "state.h"
 
+enum { ARGUMENT_LIMIT = 9000 }; /* MAX_ARGS in bubblewrap.c */
+
 /* The words of one operation; ends with NULL. */
 static void add(struct strings *argv, const char *const *words) {
     for (; *words; words++) {
@@ -191,4 +193,8 @@ void argv_build(const struct launch *launch, const struct bwrap *bwrap, bool con
     ADD(argv, "--chdir", start_dir(launch));
     add_loader_variables(launch, argv);
     add_inner(launch, controlled, argv);
+    if (argv->count > ARGUMENT_LIMIT) {
+        refuse("deny a common parent instead of its parts", "the policy needs %zu arguments of bwrap, which takes %d",
+               argv->count, ARGUMENT_LIMIT);
+    }
 }

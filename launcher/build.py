@@ -100,7 +100,7 @@ def main() -> None:
         "--arch", choices=ARCHITECTURES, action="append", help="repeatable; default: this machine's"
     )
     for arch in parser.parse_args().arch or [platform.machine()]:
-        print(build(arch))
+        sys.stdout.write(f"{build(arch)}\n")
 
 
 if __name__ == "__main__":

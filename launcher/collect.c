@@ -60,8 +60,12 @@ static int by_length(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
+static int by_path(const void *left, const void *right) {
+    return path_compare(((const struct root *)left)->path, ((const struct root *)right)->path);
+}
+
 /* Short paths first, so that a link inside one writable root cannot move another one. */
-static void collect_roots(struct launch *launch) {
+void collect_roots(struct launch *launch) {
     struct strings wanted = {0};
     if (may_write(launch) && launch->plan.workspace == WORKSPACE_WRITE) {
         struct stat st;
@@ -85,12 +89,17 @@ static void collect_roots(struct launch *launch) {
     for (size_t i = 0; i < wanted.count; i++) {
         add_root(launch, wanted.item[i]);
     }
+    if (launch->roots.count) {
+        qsort(launch->roots.item, launch->roots.count, sizeof *launch->roots.item, by_path);
+    }
 }
 
 void add_guard(struct launch *launch, const struct resolved *place, enum access access, const char *why) {
     const struct root *root = roots_holding(&launch->roots, place->path);
     struct entry entry = entry_at(place, access, why);
-    entry.agreed = true;
+    if (root) {
+        strings_add(&launch->agreed, mem_text("%s %s", access == ACCESS_NONE ? "none" : "read", place->path));
+    }
     if (place->found == FOUND) {
         entries_add(&launch->entries, entry);
         return;
@@ -293,7 +302,6 @@ static void mask_own_state(struct launch *launch) {
 }
 
 void collect(struct launch *launch) {
-    collect_roots(launch);
     add_workspace(launch);
     add_tmp(launch);
     for (size_t i = 0; i < launch->plan.op_count; i++) {

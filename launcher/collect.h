@@ -7,7 +7,10 @@
 /* Replaces a leading ${WORKSPACE}, ${HOME} or ${TMPDIR}. */
 const char *expand(const struct launch *launch, const char *place);
 
-/* Fills roots and entries, devices included, in no order yet. */
+/* Fills the writable roots, outermost first. */
+void collect_roots(struct launch *launch);
+
+/* Fills entries and devices, in no order yet. */
 void collect(struct launch *launch);
 
 /* The parts of it that have a file of their own. */

@@ -28,7 +28,6 @@ struct entry {
     bool protects;  /* a protected name: nothing below it may be opened for writing again */
     bool in_root;   /* lies below a writable root: the inner stage verifies it */
     bool reopened;  /* a mask with something visible below it */
-    bool agreed;    /* named by the plan: concurrent launches over the same root must have it too */
     dev_t dev;
     ino_t ino;      /* 0 where there is nothing to pin */
     const char *why;

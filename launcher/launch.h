@@ -32,7 +32,9 @@ struct launch {
     const char *tmpdir;    /* what ${TMPDIR} means */
     const char *state_dir; /* of this user; masked in the sandbox */
     struct roots roots;
+    int locks; /* the descriptor that holds the locks on the roots */
     struct entries entries;
+    struct strings agreed;  /* "none PATH", "read PATH": what launches over one root must have in common */
     struct strings devices; /* nodes below /dev, bound after the fresh /dev is mounted */
     struct strings skipped; /* what --explain says about rules without an effect */
     bool gpu_bound;

@@ -25,11 +25,15 @@ static struct {
     const char *dir;
     const struct roots *roots;
     int locks;
+    int *record;     /* per root, open until settled */
+    bool *exclusive; /* per root, until settled */
 } held = {.locks = -1};
+
+#define HASH_START UINT64_C(0xcbf29ce484222325) /* FNV-1a */
 
 static uint64_t mix(uint64_t hash, const char *text) {
     do {
-        hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3); /* FNV-1a */
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
     } while (*text++);
     return hash;
 }
@@ -37,7 +41,7 @@ static uint64_t mix(uint64_t hash, const char *text) {
 static uint64_t root_key(const struct root *root) {
     char text[64];
     snprintf(text, sizeof text, "%ju:%ju", (uintmax_t)root->dev, (uintmax_t)root->ino);
-    return mix(UINT64_C(0xcbf29ce484222325), text) >> 1; /* an offset is signed */
+    return mix(HASH_START, text) >> 1; /* an offset is signed */
 }
 
 static bool set_lock(int fd, const struct root *root, short type) {
@@ -45,20 +49,29 @@ static bool set_lock(int fd, const struct root *root, short type) {
     return fcntl(fd, F_OFD_SETLK, &range) == 0;
 }
 
-/* Guards a root's record; held for moments only, so that waiting for it is bounded. */
+static const char *record_path(const char *dir, const struct root *root) {
+    return path_join(dir, mem_text("root-%016jx", (uintmax_t)root_key(root)));
+}
+
+/* Guards a root's record; held for moments only, so that waiting for it is bounded. Who waits may get the
+ * lock of a file that was removed meanwhile: then it looks again. */
 static int open_record(const char *dir, const struct root *root) {
-    const char *path = path_join(dir, mem_text("root-%016jx", (uintmax_t)root_key(root)));
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return -1;
-    }
+    const char *path = record_path(dir, root);
     for (int i = 0; i < TRIES; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        struct stat st;
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0) {
+            return -1;
+        }
+        bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+        if (locked && fstat(fd, &st) == 0 && st.st_nlink > 0) {
             return fd;
         }
-        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+        close(fd);
+        if (!locked) {
+            nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+        }
     }
-    close(fd);
     return -1;
 }
 
@@ -74,9 +87,6 @@ static int open_root(const struct root *root) {
 
 /* Removes REL below the root if it is an empty directory; what is not empty has become somebody's own. */
 static void remove_mountpoint(int root, const char *rel) {
-    if (!path_is_plain_relative(rel)) {
-        return;
-    }
     const char *slash = strrchr(rel, '/');
     int parent = open_beneath(root, slash ? mem_copy(rel, (size_t)(slash - rel)) : "");
     if (parent >= 0) {
@@ -86,16 +96,25 @@ static void remove_mountpoint(int root, const char *rel) {
 }
 
 /* A record is "set HASH" and one "made REL" per mountpoint. */
-static void remove_recorded(int record, const struct root *root) {
+static struct strings read_made(int record) {
+    struct strings made = {0};
     size_t length;
     lseek(record, 0, SEEK_SET);
     char *text = read_limited(record, RECORD_LIMIT, &length, "a record of mountpoints");
-    int fd = open_root(root);
     char *save = NULL;
-    for (char *line = strtok_r(text, "\n", &save); fd >= 0 && line; line = strtok_r(NULL, "\n", &save)) {
-        if (strncmp(line, "made ", 5) == 0) {
-            remove_mountpoint(fd, line + 5);
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        if (strncmp(line, "made ", 5) == 0 && path_is_plain_relative(line + 5)) {
+            strings_add(&made, line + 5);
         }
+    }
+    return made;
+}
+
+static void remove_recorded(int record, const struct root *root) {
+    struct strings made = read_made(record);
+    int fd = made.count ? open_root(root) : -1;
+    for (size_t i = 0; fd >= 0 && i < made.count; i++) {
+        remove_mountpoint(fd, made.item[i]);
     }
     if (fd >= 0) {
         close(fd);
@@ -110,12 +129,12 @@ static void append_line(int record, const char *line) {
 }
 
 /* What concurrent launches over one root must agree on, or one could undo what protects the other. */
-static const char *set_line(const struct entries *entries, const struct root *root) {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < entries->count; i++) {
-        const struct entry *entry = &entries->item[i];
-        if (entry->agreed && path_below(entry->path, root->path)) {
-            hash = mix(mix(hash, entry->path), entry->access == ACCESS_NONE ? "none" : "read");
+static const char *set_line(const struct strings *agreed, const struct root *root) {
+    uint64_t hash = HASH_START;
+    for (size_t i = 0; i < agreed->count; i++) {
+        const char *path = strchr(agreed->item[i], '/');
+        if (path_below(path, root->path)) {
+            hash = mix(hash, agreed->item[i]);
         }
     }
     return mem_text("set %016jx\n", (uintmax_t)hash);
@@ -183,31 +202,57 @@ static void make_mountpoints(int record, const struct roots *roots, const struct
     }
 }
 
-static void lock_root(int locks, const struct root *root, struct entries *entries) {
+/* Exclusive when nobody else is there; shared otherwise. */
+static void lock_root(size_t index, struct roots *roots) {
+    const struct root *root = &roots->item[index];
     int record = open_record(held.dir, root);
     if (record < 0) {
         refuse(BUSY_HINT, "cannot lock %s: another launch is holding its record", root->path);
     }
-    const char *set = set_line(entries, root);
-    if (set_lock(locks, root, F_WRLCK)) {
+    held.record[index] = record;
+    held.exclusive[index] = set_lock(held.locks, root, F_WRLCK);
+    if (held.exclusive[index]) {
         remove_recorded(record, root);
         if (ftruncate(record, 0) != 0) {
             refuse("", "cannot write the record of %s: %s", root->path, strerror(errno));
         }
-        append_line(record, set);
-        set_lock(locks, root, F_RDLCK);
-    } else if (set_lock(locks, root, F_RDLCK)) {
-        check_same_set(record, root, set);
-    } else {
+        return;
+    }
+    if (!set_lock(held.locks, root, F_RDLCK)) {
         refuse(BUSY_HINT, "cannot lock %s: %s", root->path, strerror(errno));
     }
-    make_mountpoints(record, held.roots, root, entries);
-    close(record);
+    struct strings made = read_made(record);
+    for (size_t i = 0; i < made.count; i++) {
+        strings_add(&roots->made, path_join(root->path, made.item[i]));
+    }
 }
 
-static bool lies_in_kept(const struct roots *roots, const bool *kept, const struct root *root) {
-    for (size_t i = 0; i < roots->count; i++) {
-        if (kept[i] && path_at_or_below(root->path, roots->item[i].path)) {
+static int compare_text(const void *left, const void *right) {
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+void lock_settle(const struct strings *agreed, struct entries *entries) {
+    if (agreed->count) {
+        qsort(agreed->item, agreed->count, sizeof *agreed->item, compare_text);
+    }
+    for (size_t i = 0; i < held.roots->count; i++) {
+        const struct root *root = &held.roots->item[i];
+        const char *set = set_line(agreed, root);
+        if (held.exclusive[i]) {
+            append_line(held.record[i], set);
+        } else {
+            check_same_set(held.record[i], root, set);
+        }
+        make_mountpoints(held.record[i], held.roots, root, entries);
+        set_lock(held.locks, root, F_RDLCK);
+        close(held.record[i]);
+        held.record[i] = -1;
+    }
+}
+
+static bool lies_in_kept(const struct roots *roots, const bool *kept, size_t index) {
+    for (size_t i = 0; i < index; i++) {
+        if (kept[i] && path_at_or_below(roots->item[index].path, roots->item[i].path)) {
             return true;
         }
     }
@@ -217,17 +262,14 @@ static bool lies_in_kept(const struct roots *roots, const bool *kept, const stru
 /* At exit, after the last process of the sandbox. Roots come outermost first: while another launch still
  * holds a root, nothing below it is touched. */
 static void clean_up(void) {
-    if (held.locks < 0) {
-        return;
-    }
-    bool *kept = mem_take(held.roots->count * sizeof *kept + 1);
+    bool *kept = mem_take(held.roots->count * sizeof *kept);
     for (size_t i = 0; i < held.roots->count; i++) {
         const struct root *root = &held.roots->item[i];
-        int record = open_record(held.dir, root);
-        kept[i] = record < 0 || lies_in_kept(held.roots, kept, root) || !set_lock(held.locks, root, F_WRLCK);
+        int record = held.record[i] >= 0 ? held.record[i] : open_record(held.dir, root);
+        kept[i] = record < 0 || lies_in_kept(held.roots, kept, i) || !set_lock(held.locks, root, F_WRLCK);
         if (!kept[i]) {
             remove_recorded(record, root);
-            unlink(path_join(held.dir, mem_text("root-%016jx", (uintmax_t)root_key(root))));
+            unlink(record_path(held.dir, root));
         }
         if (record >= 0) {
             close(record);
@@ -235,19 +277,23 @@ static void clean_up(void) {
     }
 }
 
-int lock_roots(const char *state_dir, const struct roots *roots, struct entries *entries) {
+int lock_roots(const char *state_dir, struct roots *roots) {
     const char *path = path_join(state_dir, "locks");
     int locks = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (locks < 0) {
         refuse("make room in the state directory", "cannot open %s: %s", path, strerror(errno));
     }
-    locks = fd_high(locks);
     held.dir = state_dir;
     held.roots = roots;
-    held.locks = locks;
+    held.locks = fd_high(locks);
+    held.record = mem_take(roots->count * sizeof *held.record);
+    held.exclusive = mem_take(roots->count * sizeof *held.exclusive);
+    for (size_t i = 0; i < roots->count; i++) {
+        held.record[i] = -1;
+    }
     atexit(clean_up);
     for (size_t i = 0; i < roots->count; i++) {
-        lock_root(locks, &roots->item[i], entries);
+        lock_root(i, roots);
     }
-    return locks;
+    return held.locks;
 }

@@ -9,9 +9,13 @@
 
 #include "entries.h"
 
-/* Locks every root, cleans up after a killed launch, makes the missing mountpoints. Entries whose mountpoint
- * this user cannot make are dropped: then the workload cannot make that name either. Registers the
- * clean-up with atexit. Returns the descriptor that holds the locks. */
-int lock_roots(const char *state_dir, const struct roots *roots, struct entries *entries);
+/* Locks every root, which must come outermost first; removes what a killed launch left; fills `roots->made`.
+ * Returns the descriptor that holds the locks. Registers the clean-up with atexit. */
+int lock_roots(const char *state_dir, struct roots *roots);
+
+/* Once the entries are known: refuses when a running sandbox protects other names than `agreed`, records and
+ * makes the missing mountpoints. Entries whose mountpoint this user cannot make are dropped: then the
+ * workload cannot make that name either. */
+void lock_settle(const struct strings *agreed, struct entries *entries);
 
 #endif

@@ -177,6 +177,10 @@ static void prepare(struct launch *launch) {
     }
     find_places(launch);
     launch->state_dir = state_dir(launch->caller.uid);
+    collect_roots(launch);
+    if (!launch->options.dry_run && !launch->options.explain) {
+        launch->locks = lock_roots(launch->state_dir, &launch->roots);
+    }
     collect(launch);
     entries_order(&launch->entries, &launch->roots, launch->plan.root == ROOT_HOST);
     refuse_own_files_in_roots(launch);
@@ -184,20 +188,13 @@ static void prepare(struct launch *launch) {
     launch->new_session = !isatty(STDIN_FILENO);
 }
 
-static int by_path(const void *left, const void *right) {
-    return path_compare(((const struct root *)left)->path, ((const struct root *)right)->path);
-}
-
 static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
-    if (launch->roots.count) {
-        qsort(launch->roots.item, launch->roots.count, sizeof *launch->roots.item, by_path);
-    }
-    int locks = lock_roots(launch->state_dir, &launch->roots, &launch->entries);
+    lock_settle(&launch->agreed, &launch->entries);
     for (size_t i = 0;; i++) {
         struct strings argv = {0};
         bwrap_probe(launch, &bwraps[i]);
         argv_build(launch, &bwraps[i], true, &argv);
-        struct outcome outcome = supervise(launch, &bwraps[i], &argv, launch->files.filter[filter], locks);
+        struct outcome outcome = supervise(launch, &bwraps[i], &argv, launch->files.filter[filter], launch->locks);
         if (outcome.started) {
             return outcome.code;
         }

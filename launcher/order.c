@@ -41,7 +41,6 @@ static void merge(struct entries *entries) {
     for (size_t i = 0; i < entries->count; i++) {
         struct entry *entry = &entries->item[i];
         if (kept && strcmp(entries->item[kept - 1].path, entry->path) == 0) {
-            entries->item[kept - 1].agreed |= entry->agreed;
             entries->item[kept - 1].protects |= entry->protects && entry->access == entries->item[kept - 1].access;
             continue;
         }

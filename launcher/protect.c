@@ -44,12 +44,20 @@ static struct resolved resolve_pointer(struct launch *launch, const char *base, 
     return target[0] == '/' ? resolve(target, &launch->roots) : resolve_below(base, target, &launch->roots);
 }
 
+/* Git would take `gitdir: .`; protecting that would make the workspace read-only without a word. */
+static void refuse_whole_workspace(const struct launch *launch, const char *dir) {
+    if (path_at_or_below(launch->workspace, dir)) {
+        refuse("keep the repository in a directory of its own", "a .git file leads to %s, which holds the workspace", dir);
+    }
+}
+
 /* A directory that holds a repository's inner parts. `parts`: protect those of NAME only, not all of it. */
 static void guard_repository(struct launch *launch, const struct resolved *dir, const char *name, bool parts) {
     if (dir->found != FOUND || !S_ISDIR(dir->st.st_mode) || !roots_holding(&launch->roots, dir->path)) {
         return;
     }
     if (!parts) {
+        refuse_whole_workspace(launch, dir->path);
         guard(launch, dir->path, "");
         return;
     }
@@ -66,6 +74,9 @@ static void follow_gitdir(struct launch *launch, const char *base, const char *n
     const char prefix[] = "gitdir: ";
     const char *text = read_pointer(path_join(base, name));
     if (!text || strncmp(text, prefix, sizeof prefix - 1) != 0) {
+        return;
+    }
+    if (!text[sizeof prefix - 1]) {
         return;
     }
     struct resolved dir = resolve_pointer(launch, base, text + sizeof prefix - 1);

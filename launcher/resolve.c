@@ -123,9 +123,18 @@ static struct resolved stopped(struct walk *walk, enum found found) {
     return result;
 }
 
-static enum found look(const char *path, struct stat *st) {
+static bool is_mountpoint_of_another(const struct roots *roots, const char *path) {
+    for (size_t i = 0; i < roots->made.count; i++) {
+        if (strcmp(roots->made.item[i], path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum found look(const struct roots *roots, const char *path, struct stat *st) {
     if (lstat(path, st) == 0) {
-        return FOUND;
+        return is_mountpoint_of_another(roots, path) ? MISSING : FOUND;
     }
     return errno == ENOENT ? MISSING : errno == ENOTDIR ? NOT_A_DIR : INACCESSIBLE;
 }
@@ -138,12 +147,12 @@ struct resolved resolve_below(const char *base, const char *rest, const struct r
     strcpy(walk.at, strcmp(base, "/") == 0 ? "" : base);
     strcpy(walk.rest, rest);
     struct resolved result = {.found = FOUND};
-    enum found found = look(base, &result.st);
+    enum found found = look(roots, base, &result.st);
     char name[NAME_MAX + 1];
     while (next_component(&walk, name)) {
         if (strcmp(name, "..") == 0) {
             to_parent(&walk);
-            found = look(walk.at[0] ? walk.at : "/", &result.st);
+            found = look(roots, walk.at[0] ? walk.at : "/", &result.st);
             continue;
         }
         if (found == FOUND && !S_ISDIR(result.st.st_mode)) {
@@ -151,13 +160,13 @@ struct resolved resolve_below(const char *base, const char *rest, const struct r
             return stopped(&walk, NOT_A_DIR);
         }
         append(&walk, name);
-        found = look(walk.at, &result.st);
+        found = look(roots, walk.at, &result.st);
         if (found != FOUND) {
             return stopped(&walk, found);
         }
         if (S_ISLNK(result.st.st_mode)) {
             follow(&walk);
-            found = look(walk.at[0] ? walk.at : "/", &result.st);
+            found = look(roots, walk.at[0] ? walk.at : "/", &result.st);
         }
     }
     result.found = found;

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <sys/stat.h>
 
+#include "mem.h"
+
 /* The writable roots of this launch: directories bound read-write, canonical. */
 struct root {
     const char *path;
@@ -18,14 +20,14 @@ struct roots {
     struct root *item;
     size_t count;
     size_t room;
+    struct strings made; /* mountpoints of running sandboxes: directories that are there only for them */
 };
 
-enum found {
-    FOUND,
-    MISSING,      /* `path` is canonical up to `missing_at`, the end of the first component that is not there */
-    NOT_A_DIR,    /* as MISSING, but that component exists and is no directory */
-    INACCESSIBLE, /* this user cannot look there */
-};
+/* MISSING: `path` is canonical up to `missing_at`, the end of the first component that is not there. A
+ * mountpoint of another sandbox counts as not there.
+ * NOT_A_DIR: the same, but that component exists and is no directory.
+ * INACCESSIBLE: this user cannot look there. */
+enum found { FOUND, MISSING, NOT_A_DIR, INACCESSIBLE };
 
 struct resolved {
     enum found found;

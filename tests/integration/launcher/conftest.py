@@ -46,13 +46,13 @@ class Bench:
     def sh(self, plan: Plan | Path, script: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
         return self.run(plan, "sh", "-c", script, **settings)
 
-    def start(self, plan: Plan | Path, script: str) -> "subprocess.Popen[str]":
-        """A launch that is still running when this returns: it has written `ready`."""
+    def start(self, plan: Plan | Path, script: str, *, before: str = ":") -> "subprocess.Popen[str]":
+        """A launch that is still running when this returns: it has done `before` and written `ready`."""
         settings: dict[str, Any] = (
             {"user": self.uid, "group": self.uid, "extra_groups": []} if os.geteuid() == 0 else {}
         )
         process = subprocess.Popen(
-            self.command(plan, "sh", "-c", f"echo ready; {script}"),
+            self.command(plan, "sh", "-c", f"{before}; echo ready; {script}"),
             cwd=self.workspace,
             env={"PATH": os.environ["PATH"], "HOME": str(self.home)},
             stdin=subprocess.DEVNULL,

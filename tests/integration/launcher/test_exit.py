@@ -31,8 +31,8 @@ def test_not_found_is_127_and_not_executable_is_126(bench: Bench) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_reaches_the_workload(bench: Bench, number: signal.Signals) -> None:
     name = number.name.removeprefix("SIG")
-    script = f"trap 'echo got; exit 9' {name}; while :; do sleep 0.05; done"
-    with bench.start(bench.plan(), script) as process:
+    trap = f"trap 'echo got; exit 9' {name}"
+    with bench.start(bench.plan(), "while :; do sleep 0.05; done", before=trap) as process:
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (9, "got\n", "")

@@ -1,0 +1,161 @@
+"""Mountpoints of missing protected names: made, shared by concurrent sandboxes, and gone afterwards."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.launcher.conftest import Bench
+from tests.support.plans import Op
+
+PROTECT: list[Op] = [("protect", ".git"), ("protect", ".codex")]
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_the_workspace_is_as_before_when_the_last_sandbox_ends(bench: Bench) -> None:
+    plan = bench.plan(*PROTECT).write(bench.root / "plan", bench.uid)
+    with bench.start(plan, "read x < /dev/zero; exec sleep 60") as first:
+        with bench.start(plan, "exec sleep 60") as second:
+            assert names(bench.workspace) == [".codex", ".git"]
+            second.terminate()
+            second.wait(timeout=10)
+            assert names(bench.workspace) == [".codex", ".git"], "the first still relies on them"
+        first.terminate()
+    assert names(bench.workspace) == []
+
+
+def test_the_first_to_end_leaves_the_protection_of_the_other_in_place(bench: Bench) -> None:
+    plan = bench.plan(*PROTECT).write(bench.root / "plan", bench.uid)
+    trap = "trap 'mkdir .git/x; exit' TERM"
+    with (
+        bench.start(plan, "exec sleep 60") as first,
+        bench.start(plan, "while :; do sleep 0.05; done", before=trap) as second,
+    ):
+        first.terminate()
+        first.wait(timeout=10)
+        second.terminate()
+        _, err = second.communicate(timeout=10)
+    assert "Read-only" in err
+    assert names(bench.workspace) == []
+
+
+def test_a_killed_launch_is_cleaned_up_by_the_next(
+    bench: Bench, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    plan = bench.plan(*PROTECT).write(bench.root / "plan", bench.uid)
+    with bench.start(plan, "exec sleep 60") as process:
+        process.kill()
+    assert names(bench.workspace) == [".codex", ".git"]
+
+    def cleaned() -> bool:
+        assert bench.run(plan, "true").returncode == 0
+        return names(bench.workspace) == []
+
+    eventually(cleaned)
+
+
+def test_what_somebody_put_into_a_mountpoint_is_kept(bench: Bench) -> None:
+    with bench.start(bench.plan(*PROTECT), "exec sleep 60") as process:
+        (bench.workspace / ".git" / "theirs").write_text("x")
+        process.terminate()
+    assert names(bench.workspace) == [".git"]
+    assert names(bench.workspace / ".git") == ["theirs"]
+
+
+def test_concurrent_launches_with_other_protected_names_are_refused(bench: Bench) -> None:
+    other = bench.plan(("protect", ".git")).write(bench.root / "plan2", bench.uid)
+    with bench.start(bench.plan(*PROTECT), "exec sleep 60") as process:
+        done = bench.run(other, "true")
+        process.terminate()
+    assert done.returncode == 125
+    assert "another sandbox works in" in done.stderr
+    assert bench.run(other, "true").returncode == 0
+
+
+def test_other_workspaces_are_not_affected(bench: Bench) -> None:
+    other = bench.make("home/other")
+    with bench.start(bench.plan(*PROTECT), "exec sleep 60") as process:
+        done = bench.run(bench.plan(("protect", ".aws")), "true", cwd=other)
+        process.terminate()
+    assert done.returncode == 0
+
+
+def test_many_concurrent_launches_leave_nothing(bench: Bench) -> None:
+    plan = bench.plan(*PROTECT).write(bench.root / "plan", bench.uid)
+    codes: list[int] = []
+
+    def launch() -> None:
+        for _ in range(5):
+            codes.append(bench.run(plan, "sh", "-c", "test -d .git && ! mkdir .git/x 2>/dev/null").returncode)
+
+    threads = [threading.Thread(target=launch) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 20
+    assert names(bench.workspace) == []
+
+
+def test_a_refused_launch_leaves_nothing(bench: Bench) -> None:
+    plan = bench.plan(*PROTECT)
+    (bench.root / "broken").mkdir()
+    path = plan.write(bench.root / "plan", bench.uid)
+    (path.parent / "seccomp-nounix.bpf").write_bytes(b"odd")
+    assert bench.run(path, "true").returncode == 125
+    assert names(bench.workspace) == []
+
+
+def test_the_lock_is_out_of_the_workloads_reach(bench: Bench) -> None:
+    state = Path(f"/tmp/fleetbox-{bench.uid}")
+    if os.path.isdir(f"/run/user/{bench.uid}"):
+        state = Path(f"/run/user/{bench.uid}/fleetbox")
+    done = bench.sh(bench.plan(*PROTECT), f"ls {state}; ls -l /proc/*/fd | grep -c locks")
+    assert done.stdout.strip() == "0"
+    assert stat_mode(state) == 0o700
+
+
+def stat_mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make somebody else's directory")
+def test_a_state_directory_of_somebody_else_is_refused(launcher: Path, bench: Bench) -> None:
+    uid = 54321
+    state = Path(f"/tmp/fleetbox-{uid}")
+    state.mkdir(mode=0o700)
+    try:
+        plan = bench.plan().write(bench.root / "plan", uid)
+        done = subprocess.run(
+            [str(launcher), "--plan", str(plan), "--", "true"],
+            user=uid,
+            group=uid,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=bench.workspace,
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+        )
+    finally:
+        state.rmdir()
+    assert done.returncode == 125
+    assert "is not a directory of uid 54321 with mode 0700" in done.stderr
+
+
+def test_ctrl_c_reaches_the_workload_once_and_the_launcher_lives_to_clean_up(bench: Bench) -> None:
+    process = bench.start(
+        bench.plan(*PROTECT), "trap 'echo int' INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; exit 4"
+    )
+    with process:
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10)
+    assert (out, process.returncode) == ("int\n", 4)
+    assert names(bench.workspace) == []
