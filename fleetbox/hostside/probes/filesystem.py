@@ -26,7 +26,7 @@ def _below(path: str, parents: tuple[str, ...]) -> bool:
 def outside_workspace(scene: Scene, asked: Asked) -> Prepared:
     """FBX-FS-001. `params.granted`: what the policy lets a workload write."""
     granted = tuple(path.replace("${HOME}", scene.home, 1) for path in asked.params.get("granted", ()))
-    anchors = [place for place in (scene.beside_place, scene.home_place) if not _below(place[0], granted)]
+    anchors = [scene.home_place] if not _below(scene.home, granted) else []
     swept = [place for place in scene.writable if not _below(place[0], granted)]
     if not anchors and not swept:
         return not_applicable("the policy lets workloads write wherever this user can")
@@ -60,7 +60,8 @@ def git(scene: Scene, asked: Asked) -> Prepared:
 def settings(scene: Scene, asked: Asked) -> Prepared:
     """FBX-FS-004. `params.names`: protected names of settings; every other one is missing at launch."""
     targets = [
-        Attempt("edit", {"path": f"{scene.workspace}/{name}/settings.json"}) for name in asked.params["names"]
+        Attempt("edit", {"path": f"{scene.workspace}/{name}/settings.json"})
+        for name in asked.params.get("names", ())
     ]
     return Denied("settings of agents in the workspace cannot be changed", targets, [_twin(scene, "fs4")])
 
@@ -79,12 +80,14 @@ def _token(scene: Scene, path: str) -> str:
 
 def startup(scene: Scene, asked: Asked) -> Prepared:
     """FBX-FS-006. `params.paths`: files of the home directory that are run without being asked for."""
-    paths = (path.replace("${HOME}", scene.home, 1) for path in asked.params["paths"])
+    paths = (path.replace("${HOME}", scene.home, 1) for path in asked.params.get("paths", ()))
     targets = [Attempt("edit", {"path": path, "place": scene.home_place}) for path in paths]
     return Denied("nothing that starts by itself can be changed", targets, [_twin(scene, "fs6")], needed=0)
 
 
 def private_tmp(scene: Scene, asked: Asked) -> Prepared:
-    """FBX-FS-008."""
-    target = Attempt("read", {"path": scene.inside_tmp("host"), "token": scene.token})
-    return Denied("the host's /tmp is not seen", [target], [_twin(scene, "fs8")])
+    """FBX-FS-008: /tmp and /var/tmp, by a file of the user's in each and by writing."""
+    paths = (scene.inside_tmp("host"), scene.beside + "/secret")
+    targets = [Attempt("read", {"path": path, "token": scene.token}) for path in paths]
+    targets.append(_create(scene.beside + "/fleetbox-probe", place=scene.beside_place))
+    return Denied("the host's /tmp and /var/tmp are not seen", targets, [_twin(scene, "fs8")])

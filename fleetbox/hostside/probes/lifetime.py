@@ -40,7 +40,7 @@ def fails_closed(scene: Scene, launches: Launches) -> Verdict:
     program = [Attempt("own_syscall", {})]
 
     def launch(name: str) -> Finished:
-        words = launches.copied(scene.root + "/refused", f"{scene.root}/plan/{name}.plan")
+        words = launches.copied(scene.root + "/refused", f"{scene.plans}/{name}.plan")
         return launches.execute(words, program, become=True)
 
     bare, intact = launches.execute([], program, become=True), launch("intact")

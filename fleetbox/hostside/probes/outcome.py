@@ -89,6 +89,8 @@ def denied(  # noqa: PLR0911 - the rules in their order
     counted (what an unprivileged user may do differs from host to host: perf events, a home directory,
     nodes of a device).
     """
+    if not targets:
+        return Verdict(ERROR, "nothing_to_try", "the check was asked without what it must try", expected)
     outside = _outside_control(targets, needed=needed)
     inside = _twin_control(twins)
 
@@ -134,8 +136,6 @@ def _unexplained(tried: Tried, verdict: Any) -> Verdict:
 
 def _outside_control(targets: Sequence[Tried], *, needed: int) -> Control:
     failed = [tried for tried in targets if not tried.outside.ok]
-    if not targets:
-        return Control(False, "nothing to try on this host")
     if not failed:
         return Control(True, f"{len(targets)} of {len(targets)} attempts worked outside")
     worked = len(targets) - len(failed)

@@ -50,7 +50,7 @@ class Wanted(NamedTuple):
 
     decoys: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
-    plan: tuple[tuple[str, bytes], ...] = ()
+    plans: tuple[tuple[str, bytes], ...] = ()
 
 
 class Scene(NamedTuple):
@@ -61,7 +61,7 @@ class Scene(NamedTuple):
     home_identity: str
     beside_identity: str
     token: str
-    sockets: str
+    annex: str
     decoys: tuple[str, ...]
     writable: tuple[tuple[str, str], ...]
     loopback_port: int
@@ -79,9 +79,14 @@ class Scene(NamedTuple):
         return self.root + "/beside"
 
     @property
-    def plan(self) -> str:
-        """The user's own copy of the launch plan."""
-        return self.root + "/plan/launch.plan"
+    def plans(self) -> str:
+        """A private directory with the user's own copies of the launch plan; no sandbox may write it."""
+        return self.annex + "/plans"
+
+    @property
+    def sockets(self) -> str:
+        """A directory with sockets that a sandbox can see."""
+        return self.annex + "/sockets"
 
     @property
     def abstract(self) -> str:
@@ -185,6 +190,7 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
     token = secrets.token_hex(16)
     planted = Planted(tempfile.mkdtemp(prefix="fleetbox-probe-", dir=SCENES))
     try:
+        annex = planted.annex(account.home, wanted.plans)
         _plant(planted, wanted, token)
         loopback, network = _listen(("127.0.0.1", 0)), _listen((_host_address(), 0))
         scene = Scene(
@@ -193,7 +199,7 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
             home_identity=attempts.identity(account.home),
             beside_identity=attempts.identity(planted.root + "/beside"),
             token=token,
-            sockets=planted.sockets(account.home),
+            annex=annex,
             decoys=_decoys(planted, wanted, account.home, token),
             writable=_swept(account.home),
             loopback_port=loopback.getsockname()[1],
@@ -215,6 +221,7 @@ class Planted:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._trees = [root]
         self._files: list[str] = []
         self._directories: list[str] = []
 
@@ -235,13 +242,17 @@ class Planted:
         self.outside(path, token)
         return path
 
-    def sockets(self, parent: str) -> str:
-        """A new directory for sockets where sandboxes can see it; below the root if that is not allowed."""
-        if not os.access(parent, os.W_OK):
-            parent = self.root
-        path = tempfile.mkdtemp(prefix=".fleetbox-probe-", dir=parent)
-        self._directories.append(path)
-        self._files += [path + "/stream", path + "/datagram"]
+    def annex(self, home: str, plans: tuple[tuple[str, bytes], ...]) -> str:
+        """A second tree, where sandboxes see it and do not write it: not in /var/tmp, which may be either."""
+        path = tempfile.mkdtemp(
+            prefix=".fleetbox-probe-", dir=home if os.access(home, os.W_OK) else self.root
+        )
+        self._trees.append(path)
+        os.mkdir(path + "/sockets", 0o700)
+        os.mkdir(path + "/plans", 0o700)
+        for name, content in plans:
+            with open(f"{path}/plans/{name}", "xb") as out:
+                out.write(content)
         return path
 
     def outside(self, path: str, token: str) -> None:
@@ -259,22 +270,21 @@ class Planted:
         for directory in reversed(self._directories):
             with suppress(OSError):
                 os.rmdir(directory)
-        shutil.rmtree(self.root, ignore_errors=True)
+        for tree in self._trees:
+            shutil.rmtree(tree, ignore_errors=True)
 
 
 def _plant(planted: Planted, wanted: Wanted, token: str) -> None:
     root = planted.root
-    for name in ("workspace", "refused", "held", "beside", "plan"):
+    for name in ("workspace", "refused", "held", "beside"):
         os.mkdir(f"{root}/{name}", 0o700)
     planted.within(root + "/workspace/README", token)
+    planted.within(root + "/beside/secret", token)
     for name in ("HEAD", "config", "hooks/README.sample"):
         planted.within(f"{root}/workspace/.git/{name}", token)
     # Every other name is missing when the launch begins: protecting those is the harder half.
     for name in wanted.settings[::2]:
         planted.within(f"{root}/workspace/{name}/settings.json", token)
-    for name, content in wanted.plan:
-        with open(f"{root}/plan/{name}", "xb") as out:
-            out.write(content)
     planted.outside(f"/tmp/fleetbox-host-{token}", token)  # noqa: S108 - exclusive, unguessable, our own
 
 
@@ -317,14 +327,14 @@ def _host_address() -> str:
 
 def _swept(home: str) -> tuple[tuple[str, str], ...]:
     """(directory, identity) that the user may write: what a sandbox has to make read-only; not touched."""
-    virtual = {"/dev", "/proc", "/sys", "/tmp"}  # noqa: S108 - left out: the sandbox has its own
+    own = {"/dev", "/proc", "/sys", "/tmp", "/var/tmp"}  # noqa: S108 - what every sandbox may have of its own
     candidates = ["/", home]
     for parent in ("/", "/var", home):
         with suppress(OSError):
             candidates += sorted(
                 entry.path for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)
             )
-    wanted = (path for path in dict.fromkeys(candidates) if path not in virtual)
+    wanted = (path for path in dict.fromkeys(candidates) if path not in own)
     found = [path for path in wanted if os.access(path, os.W_OK)][:MAX_SWEPT]
     return tuple((path, attempts.identity(path)) for path in found)
 
