@@ -15,9 +15,10 @@ import pytest
 from tests.integration.hosts import traces
 from tests.support.hosts import cleanup
 from tests.support.hosts.errors import HostsError
-from tests.support.hosts.lab import REPOSITORY, Lab
+from tests.support.hosts.lab import Lab
 from tests.support.hosts.processes import Process
 from tests.support.hosts.spec import HostSpec
+from tests.support.hosts.start import REPOSITORY
 from tests.support.hosts.state import LabState, every_lab
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("needs_hosts")]
@@ -197,7 +198,7 @@ def test_a_lab_made_on_the_command_line_stays_until_down(name: str) -> None:
         assert inside.returncode == 0, inside.stderr
         assert _hosts("ssh", name, "late", "--", "hostname").stdout == "late\n"
         assert _hosts("down", name, "web").returncode == 0
-        assert "web" not in _hosts("list").stdout
+        assert [host.name for host in Lab.open(name).hosts()] == ["gpu", "late"]
     finally:
         down = _hosts("down", name)
     assert down.returncode == 0, down.stderr

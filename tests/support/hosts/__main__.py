@@ -16,6 +16,7 @@ A host is NAME[=SUITE] followed by ,wsl1 ,wsl2 ,masked-proc ,gpu=nvidia|nvidia8|
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -106,8 +107,9 @@ def _become(argv: list[str], env: dict[str, str] | None = None) -> NoReturn:
 def _list(_options: argparse.Namespace) -> int:
     for state in every_lab():
         print(state.name if state.kept() else f"{state.name} (stale: the next `up` or `down` removes it)")
-        for host in Lab(state).hosts():
-            print(f"  {host.name:<16} {host.address:<12} {host.spec.suite}")
+        with contextlib.suppress(FileNotFoundError):  # it went down while we looked
+            for host in Lab(state).hosts():
+                print(f"  {host.name:<16} {host.address:<12} {host.spec.suite}")
     return 0
 
 

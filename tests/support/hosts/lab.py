@@ -10,37 +10,29 @@ its keeper.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
-
-from tests.support.hosts import cleanup, hooks, identity, mirror, network, trees
+from tests.support.hosts import cleanup, configuration, hooks, identity, mirror, network, start, trees
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.host import Host
-from tests.support.hosts.keeper import READY
 from tests.support.hosts.namespaces import ID_BASE
 from tests.support.hosts.processes import Process
 from tests.support.hosts.spec import NAME, HostSpec
-from tests.support.hosts.state import HostState, LabState, every_lab
+from tests.support.hosts.state import LabState, every_lab
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 LISTENING = "Server listening on 0.0.0.0 port 22"
 READY_SECONDS = 30.0
 END_SECONDS = 60.0
-USER = "dev"
 
 
 class Lab:
@@ -72,7 +64,7 @@ class Lab:
             state.path.mkdir(mode=0o700)
         except FileExistsError as error:
             raise HostsError(f"there is a lab {name} already", f"down {name}") from error
-        return cls(state, _start_keeper(state, owner or os.getpid()))
+        return cls(state, start.keeper(state, owner or os.getpid()))
 
     @classmethod
     def open(cls, name: str) -> Lab:
@@ -101,9 +93,9 @@ class Lab:
                 self._claim(host)
                 hosts.append(host)
                 self._lay_out(host)
-                self._wardens[host.name] = _start_warden(host.state)
+                self._wardens[host.name] = start.warden(host.state)
             self._wait_for_sshd(hosts)
-            _write_configuration(self.state)
+            configuration.write(self.state)
         except BaseException:  # also Ctrl-C: half a host is no host
             self.down(*hosts)
             raise
@@ -117,7 +109,7 @@ class Lab:
                 warden.wait()
             (self.state.addresses / host.state.address.read_text()).rmdir()
             shutil.rmtree(host.state.path)
-        _write_configuration(self.state)
+        configuration.write(self.state)
 
     def hosts(self) -> list[Host]:
         return [Host.load(self.state, state) for state in self.state.each_host()]
@@ -201,55 +193,6 @@ class Lab:
                 time.sleep(0.01)
 
 
-def _start_keeper(state: LabState, owner: int) -> subprocess.Popen[bytes]:
-    for folder in (state.keys, state.control_paths, state.home, state.addresses, state.hosts):
-        folder.mkdir(mode=0o700)
-    identity.make_key(state.key)
-    _write_configuration(state)
-    unborn = state.path / "lock.unborn"
-    handle = os.open(unborn, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        # Under its real name the lock is always held: a sweep must never see a lab before its keeper.
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        unborn.rename(state.lock)
-        archive = mirror.configured()
-        args = [str(state.path), str(owner), archive.uri, *([archive.proxy] if archive.proxy else [])]
-        keeper = _spawn("keeper", *args, log=state.log, stdout=subprocess.PIPE, keep=handle)
-    finally:
-        os.close(handle)
-    assert keeper.stdout
-    with keeper.stdout as answer:
-        if answer.readline() == READY:
-            return keeper
-    keeper.wait()
-    problem = state.log.read_text()[-3000:]
-    cleanup.destroy(state)
-    raise HostsError(f"the lab's keeper did not start: {problem}")
-
-
-def _start_warden(state: HostState) -> subprocess.Popen[bytes]:
-    warden = _spawn("warden", str(state.path), log=state.log)
-    with contextlib.suppress(ProcessLookupError):  # it failed at once, and its log says why
-        Process.of(warden.pid).write(state.warden)
-    return warden
-
-
-def _spawn(
-    module: str, *args: str, log: Path, stdout: int | None = None, keep: int | None = None
-) -> subprocess.Popen[bytes]:
-    with open(log, "ab") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"tests.support.hosts.{module}", *args],
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout or file,
-            stderr=file,
-            pass_fds=[] if keep is None else [keep],
-            # Ctrl-C is for the test run, which then takes its lab down in order.
-            start_new_session=True,
-        )
-
-
 def _claim_address(lab: LabState) -> int:
     index = 1
     while True:
@@ -259,50 +202,3 @@ def _claim_address(lab: LabState) -> int:
             index += 1
         else:
             return index
-
-
-def _write_configuration(lab: LabState) -> None:
-    """Rewrite inventory, known_hosts and ssh_config from the hosts on disk."""
-    with lab.changing():
-        hosts = [Host.load(lab, state) for state in lab.each_host()]
-        known = [f"{host.address} {identity.public_host_key(host.state)}\n" for host in hosts]
-        _replace(lab.known_hosts, "".join(known))
-        _replace(lab.inventory, yaml.safe_dump(_inventory(lab, hosts), sort_keys=False))
-        _replace(lab.ssh_config, "".join(_ssh_config(lab, host) for host in hosts))
-
-
-def _inventory(lab: LabState, hosts: Sequence[Host]) -> dict[str, Any]:
-    shared = {
-        "ansible_user": USER,
-        "ansible_python_interpreter": "/usr/bin/python3",
-        "ansible_ssh_private_key_file": str(lab.key),
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes",
-    }
-    listed = {host.name: {"ansible_host": host.address} | host.spec.variables for host in hosts}
-    groups: dict[str, Any] = {}
-    for host in hosts:
-        for group in host.spec.groups:
-            groups.setdefault(group, {"hosts": {}})["hosts"][host.name] = {}
-    return {"all": {"vars": shared, "hosts": listed, "children": groups}}
-
-
-def _ssh_config(lab: LabState, host: Host) -> str:
-    options = {
-        "HostName": host.address,
-        "User": USER,
-        "IdentityFile": lab.key,
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": lab.known_hosts,
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
-        "BatchMode": "yes",
-        "ConnectTimeout": 10,
-        "ServerAliveInterval": 5,
-    }
-    return f"Host {host.name}\n" + "".join(f"    {key} {value}\n" for key, value in options.items())
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(path)
