@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
-DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client zstd
+DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server shellcheck
 
 PYTEST := $(BIN)/python -m pytest
