@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleetbox.hostside.paths import CURRENT
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 
@@ -93,7 +94,7 @@ def push(demo: Demo) -> None:
     demo.expect(done.returncode == 5, f"push-policy ended with 5: {REFUSED} was refused, the others were not")
     demo.expect("wsl --set-version" in done.stdout, f"and said what {REFUSED} needs")
     for host in SANDBOXED:
-        current = demo.lab.host(host).exec(["readlink", "/var/lib/fleetbox/current"]).stdout
+        current = demo.lab.host(host).exec(["readlink", CURRENT], check=False).stdout
         demo.expect(current.strip() == b"generations/1", f"{host} has generation 1")
 
 
