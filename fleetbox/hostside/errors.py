@@ -62,7 +62,8 @@ _STORAGE = {
 def storage_errors(directory: str) -> Iterator[None]:
     """Turn what a full, read-only or failing disk raises into a `HostError`; `directory` says which disk.
 
-    Wrapped round whole verbs: whatever they had begun is undone on the way out, before this is reached.
+    Wrapped round whole verbs, and once more inside whatever cleans up after itself: a disk from which the
+    half-written files are gone no longer shows what it had run out of.
     """
     try:
         yield

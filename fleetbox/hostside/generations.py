@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fleetbox.hostside import paths, steps
+from fleetbox.hostside.errors import storage_errors
 from fleetbox.hostside.state import State, temporary_name, unsafe
 from fleetbox.hostside.steps import Step
 
@@ -95,8 +96,9 @@ def prepare(state: State, generation: Generation, previous: Generation | None) -
     """
     back = None
     try:
-        back = _pointer(state, previous) if previous else None
-        pointers = Pointers(_pointer(state, generation), back)
+        with storage_errors(state.path):
+            back = _pointer(state, previous) if previous else None
+            pointers = Pointers(_pointer(state, generation), back)
     except BaseException:
         _discard(state, back)
         _forget(state, generation)
@@ -157,8 +159,9 @@ def _reserve(state: State) -> int:
     number = max([_next(state), *(generation.number + 1 for generation in listed(state))])
     temporary = temporary_name(_TEMPORARY)
     try:
-        _write_next(state, temporary, number + 1)
-        _rename(state, temporary, _NEXT)
+        with storage_errors(state.path):
+            _write_next(state, temporary, number + 1)
+            _rename(state, temporary, _NEXT)
     except BaseException:
         _discard(state, temporary)
         raise

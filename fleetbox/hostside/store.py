@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from fleetbox.hostside import bundle, manifest, paths, steps, ustar
 from fleetbox.hostside.bundle import Files
-from fleetbox.hostside.errors import Exit, HostError
+from fleetbox.hostside.errors import Exit, HostError, storage_errors
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import State, check_own, locked, opened, temporary_name, unsafe
 from fleetbox.hostside.steps import Step
@@ -50,8 +50,9 @@ def put(state: State, digest: str, files: Files) -> bool:
         return False
     temporary = temporary_name(_TEMPORARY)
     try:
-        _write(state, temporary, files)
-        _publish(state, temporary, name)
+        with storage_errors(state.path):
+            _write(state, temporary, files)
+            _publish(state, temporary, name)
     except BaseException:
         _remove(state, temporary)
         raise

@@ -1,0 +1,86 @@
+"""A directory that plays a host: verbs are run on it as by a push, what it holds is judged from outside.
+
+Nothing here uses the program's own reading of its state: a tree is compared with the bundle as the standard
+library's tarfile unpacks it.
+"""
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.support.bundles import Built
+
+REPO = Path(__file__).resolve().parents[3]
+
+
+class Ended(NamedTuple):
+    """How a verb ended; `answer` is its JSON, {} when it was killed first."""
+
+    code: int
+    answer: dict[str, Any]
+    steps: list[str]
+
+    @property
+    def error(self) -> str:
+        return str(self.answer["error"]["code"])
+
+
+class HostTree:
+    """One such directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = root / "var/lib/fleetbox"
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+
+    def run(self, *argv: str, stdin: bytes = b"", stop: str = "none", smoke: str = "pass") -> Ended:
+        words = [
+            sys.executable,
+            "-m",
+            "tests.integration.hostside.driver",
+            stop,
+            smoke,
+            str(self.root),
+            *argv,
+        ]
+        done = subprocess.run(words, input=stdin, capture_output=True, check=False, cwd=REPO, timeout=60)
+        answer = json.loads(done.stdout) if done.stdout else {}
+        return Ended(done.returncode, answer, done.stderr.decode().splitlines())
+
+    def activate(self, built: Built, *, stop: str = "none", smoke: str = "pass") -> Ended:
+        return self.run("activate", built.digest, "--bundle", "-", stdin=built.tar, stop=stop, smoke=smoke)
+
+    def current(self) -> tuple[str, dict[str, bytes]] | None:
+        """Where `current` points and every file below it; None when there is no such name."""
+        pointer = self.state / "current"
+        if not pointer.is_symlink():
+            assert not pointer.exists()
+            return None
+        files = (path for path in pointer.rglob("*") if path.is_file())
+        content = {str(path.relative_to(pointer)): path.read_bytes() for path in files}
+        return str(pointer.readlink()), content
+
+    def enforces(self, built: Built | None) -> bool:
+        """Whether `current` is exactly this bundle, whole; for None, that there is none."""
+        now = self.current()
+        if built is None or now is None:
+            return built is None and now is None
+        return now[1] == members(built)
+
+    def leftovers(self) -> list[str]:
+        """Temporary names anywhere in the state directory."""
+        return [str(path) for path in self.state.rglob(".*")]
+
+    def numbers(self) -> list[int]:
+        """The generations that exist."""
+        return sorted(int(path.name) for path in self.state.glob("generations/*"))
+
+
+def members(built: Built) -> dict[str, bytes]:
+    """The files of a bundle, by another reader than the program's."""
+    with tarfile.open(fileobj=io.BytesIO(built.tar)) as tar:
+        return {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]

@@ -1,0 +1,119 @@
+"""SIGKILL at every step and before every change of the file system: what remains is the old or the new."""
+
+import itertools
+import signal
+
+import pytest
+
+from fleetbox.hostside.steps import ACTIVATION, REVERSAL, Step
+from tests.integration.hostside.host import Ended, HostTree, members
+from tests.support.bundles import Built
+
+KILLED = -signal.SIGKILL
+
+
+def assert_old_or_new(host: HostTree, old: Built | None, new: Built) -> None:
+    assert host.enforces(old) or host.enforces(new), host.current()
+
+
+def assert_recovers(host: HostTree, new: Built) -> None:
+    """The next activation succeeds and nothing of the killed run is left."""
+    before = host.numbers()
+    again = host.activate(new)
+    assert again.code == 0, again
+    assert host.enforces(new)
+    assert host.leftovers() == []
+    assert again.answer["generation"] >= max(before, default=0)
+
+
+def test_a_normal_activation_passes_every_step_in_order(host: HostTree, old: Built, new: Built) -> None:
+    for built in (old, new):
+        assert host.activate(built).steps == [step.name for step in ACTIVATION]
+
+
+def test_a_failed_activation_passes_every_step_back(host: HostTree, old: Built, new: Built) -> None:
+    forward = [step.name for step in ACTIVATION if step is not Step.SMOKE_DONE]
+    back = [step.name for step in REVERSAL]
+    host.activate(old)
+    done = host.activate(new, smoke="fail")
+    assert [line for line in done.steps if line in Step.__members__] == forward + back
+    assert tuple(Step) == ACTIVATION + REVERSAL
+
+
+@pytest.mark.parametrize("step", ACTIVATION, ids=lambda step: step.name)
+@pytest.mark.parametrize("first", [True, False], ids=["first", "upgrade"])
+def test_killed_at_a_step_of_an_activation(
+    host: HostTree, old: Built, new: Built, step: Step, *, first: bool
+) -> None:
+    if not first:
+        assert host.activate(old).code == 0
+    assert host.activate(new, stop=f"step:{step.name}").code == KILLED
+    assert_old_or_new(host, None if first else old, new)
+    assert host.enforces(new) == (step in ACTIVATION[ACTIVATION.index(Step.SWITCHED) :])
+    assert_recovers(host, new)
+
+
+@pytest.mark.parametrize("step", REVERSAL, ids=lambda step: step.name)
+@pytest.mark.parametrize("first", [True, False], ids=["first", "upgrade"])
+def test_killed_at_a_step_of_the_way_back(
+    host: HostTree, old: Built, new: Built, step: Step, *, first: bool
+) -> None:
+    if not first:
+        assert host.activate(old).code == 0
+    assert host.activate(new, smoke="fail", stop=f"step:{step.name}").code == KILLED
+    assert host.enforces(None if first else old)
+    assert_recovers(host, new)
+
+
+@pytest.mark.parametrize("step", [Step.OPENED, Step.SWITCHED, Step.SMOKE_DONE], ids=lambda step: step.name)
+def test_killed_while_rolling_back(host: HostTree, old: Built, new: Built, step: Step) -> None:
+    host.activate(old)
+    host.activate(new)
+    assert host.run("rollback", stop=f"step:{step.name}").code == KILLED
+    assert_old_or_new(host, new, old)
+    assert_recovers(host, new)
+
+
+def _killed_before_each_change(host: HostTree, old: Built, new: Built, smoke: str) -> tuple[int, Ended]:
+    """Kill ever later, on one host that is healed in between, until a run gets through."""
+    for number in itertools.count(1):
+        assert host.activate(old).code == 0
+        done = host.activate(new, stop=f"call:{number}", smoke=smoke)
+        if done.code != KILLED:
+            return number - 1, done
+        assert_old_or_new(host, old, new)
+    raise AssertionError("unreachable")
+
+
+def test_killed_before_every_change_of_the_file_system(host: HostTree, old: Built, new: Built) -> None:
+    """Finer than the steps, and independent of them: a change that no step marks is covered as well."""
+    changes, done = _killed_before_each_change(host, old, new, "pass")
+    assert (done.code, host.enforces(new)) == (0, True)
+    assert changes >= len(
+        ("lock", "next-generation", "rename", "generation", "two pointers", "switch", "unlink")
+    )
+
+
+def test_killed_before_every_change_of_an_activation_that_fails(
+    host: HostTree, old: Built, new: Built
+) -> None:
+    _, done = _killed_before_each_change(host, old, new, "fail")
+    assert (done.code, host.enforces(old)) == (5, True)
+
+
+def test_killed_before_every_change_of_staging(host: HostTree, new: Built) -> None:
+    for killed in itertools.count():
+        fresh = HostTree(host.root / str(killed))
+        if fresh.run("stage", new.digest, stdin=new.tar, stop=f"call:{killed + 1}").code != KILLED:
+            assert killed > len(members(new))
+            return
+        assert fresh.run("stage", new.digest, stdin=new.tar).code == 0
+        assert fresh.leftovers() == []
+
+
+def test_numbers_of_killed_generations_are_not_used_again(host: HostTree, old: Built, new: Built) -> None:
+    host.activate(old)
+    for _ in range(3):
+        assert host.activate(new, stop="step:GENERATION_SYNCED").code == KILLED
+    assert host.activate(new).answer["generation"] == 5
+    assert host.numbers() == [1, 5]
