@@ -40,7 +40,7 @@ def fails_closed(scene: Scene, launches: Launches) -> Verdict:
     program = [Attempt("own_syscall", {})]
 
     def launch(name: str) -> Finished:
-        words = launches.copied(scene.root + "/refused", f"{scene.plans}/{name}.plan")
+        words = launches.copied(scene.workspace, f"{scene.plans}/{name}.plan")
         return launches.execute(words, program, become=True)
 
     bare, intact = launches.execute([], program, become=True), launch("intact")
@@ -76,7 +76,7 @@ def dies_with_launcher(scene: Scene, launches: Launches) -> Verdict:
     expected = "no process of the workload outlives its launcher"
     outside = _outlives([], "fbo" + scene.token[:12], launches, become=True)
     name = "fbi" + scene.token[:12]
-    inside = _outlives(launches.common(scene.root + "/held"), name, launches, become=launches.become)
+    inside = _outlives(launches.common(scene.workspace), name, launches, become=launches.become)
     controls = (
         Control(outside == "outlived", f"without a sandbox the daemon {outside or 'never appeared'}"),
         Control(bool(inside), "the daemon ran inside" if inside else "the daemon never appeared"),

@@ -36,21 +36,24 @@ class Round(NamedTuple):
     problem: str = ""
 
 
-def play(
-    trials: Mapping[str, Trial], launches: Launches, around: Surroundings
+def outside(trials: Mapping[str, Trial], launches: Launches, around: Surroundings) -> Sequence[Outcome]:
+    """What every target comes to without a sandbox; all of it undone again when this returns."""
+    targets = [attempt for trial in trials.values() for attempt in trial.targets]
+    played = _round([], targets, launches, around, become=True)
+    return played.outcomes or [Outcome(False, value=played.problem)] * len(targets)
+
+
+def inside(
+    trials: Mapping[str, Trial], controls: Sequence[Outcome], launches: Launches, around: Surroundings
 ) -> tuple[dict[str, Verdict], dict[str, int]]:
-    """Verdicts, and milliseconds spent inside, by check id."""
+    """Verdicts, and milliseconds spent inside, by check id; `controls` are what `outside` returned."""
     targets = [attempt for trial in trials.values() for attempt in trial.targets]
     twins = [attempt for trial in trials.values() for attempt in trial.twins]
-    outside = _round([], targets, launches, around, become=True)
-    # The attempts outside undo themselves; only then may the sandbox see the scene.
     words = launches.common(around.workspace)
-    inside = _round(words, [*targets, *twins], launches, around, become=launches.become)
-    if not inside.outcomes:
-        failed = {check: _failed(trial, inside) for check, trial in trials.items()}
-        return failed, {}
-    controls = outside.outcomes or [Outcome(False, value=outside.problem)] * len(targets)
-    return _judge(trials, inside.outcomes, controls, len(targets))
+    played = _round(words, [*targets, *twins], launches, around, become=launches.become)
+    if not played.outcomes:
+        return {check: _failed(trial, played) for check, trial in trials.items()}, {}
+    return _judge(trials, played.outcomes, controls, len(targets))
 
 
 def _judge(

@@ -70,7 +70,7 @@ class Scene(NamedTuple):
 
     @property
     def workspace(self) -> str:
-        """The workspace of the launch in which everything is tried."""
+        """The one workspace of all launches: concurrent ones must protect the same names where both write."""
         return self.root + "/workspace"
 
     @property
@@ -276,7 +276,7 @@ class Planted:
 
 def _plant(planted: Planted, wanted: Wanted, token: str) -> None:
     root = planted.root
-    for name in ("workspace", "refused", "held", "beside"):
+    for name in ("workspace", "beside"):
         os.mkdir(f"{root}/{name}", 0o700)
     planted.within(root + "/workspace/README", token)
     planted.within(root + "/beside/secret", token)

@@ -30,7 +30,7 @@ from fleetbox.hostside.probes.launch import Account, Installation, Launches
 from fleetbox.hostside.probes.outcome import Control, Verdict
 from fleetbox.hostside.probes.rounds import Surroundings
 from fleetbox.hostside.probes.scene import Refused, Scene, Stage, Wanted
-from fleetbox.hostside.probes.trial import Asked, Params, Probe, Trial
+from fleetbox.hostside.probes.trial import Asked, Params, Prepared, Probe, Trial
 
 INSTALLED = Installation()
 SCHEMA_VERSION = 1
@@ -135,15 +135,8 @@ def _probe(
     pending = {check: params for check, params in wanted.items() if check not in early}
     asked = Asked({}, peer, _host_sockets(), "")
     try:
-        with (
-            Stage(launches.account, _to_plant(pending, found)) as scene,
-            ThreadPoolExecutor(len(LAUNCHES)) as pool,
-        ):
-            own = {
-                check: pool.submit(LAUNCHES[check], scene, launches) for check in pending if check in LAUNCHES
-            }
+        with Stage(launches.account, _to_plant(pending, found)) as scene:
             verdicts, spent = _try(scene, pending, launches, asked)
-            verdicts.update({check: _own_launch(future) for check, future in own.items()})
     except (Refused, OSError) as problem:
         verdicts, spent = _all(pending, "scene_failed", str(problem))
     if STATE in pending:
@@ -198,23 +191,32 @@ def _host_sockets() -> tuple[str, ...]:
 def _try(
     scene: Scene, pending: Mapping[str, Params], launches: Launches, asked: Asked
 ) -> tuple[dict[str, Verdict], dict[str, int]]:
-    """The checks that share the common launch."""
+    """Everything outside first, as that moves things about; then all launches at once."""
     kept, open_pipe = os.pipe()
     try:
         # A pipe rather than a file: its name is unique and nobody else can have opened it.
         asked = asked._replace(descriptor=os.readlink(f"/proc/self/fd/{kept}"))
-        prepared = {
-            check: TRIALS[check](scene, asked._replace(params=params))
-            for check, params in pending.items()
-            if check in TRIALS
-        }
+        prepared = _prepared(scene, pending, asked)
+        verdicts = {check: made for check, made in prepared.items() if isinstance(made, Verdict)}
         trials: dict[str, Trial] = {c: made for c, made in prepared.items() if not isinstance(made, Verdict)}
         variables = environment.planted(scene, pending.get("FBX-ENV-001", {}))
-        verdicts, spent = rounds.play(trials, launches, Surroundings(scene.workspace, variables, kept))
-        return {**{c: made for c, made in prepared.items() if isinstance(made, Verdict)}, **verdicts}, spent
+        around = Surroundings(scene.workspace, variables, kept)
+        controls = rounds.outside(trials, launches, around)
+        with ThreadPoolExecutor(len(LAUNCHES)) as pool:
+            own = {
+                check: pool.submit(LAUNCHES[check], scene, launches) for check in pending if check in LAUNCHES
+            }
+            judged, spent = rounds.inside(trials, controls, launches, around)
+            verdicts.update({check: _own_launch(future) for check, future in own.items()})
+        return {**verdicts, **judged}, spent
     finally:
         os.close(kept)
         os.close(open_pipe)
+
+
+def _prepared(scene: Scene, pending: Mapping[str, Params], asked: Asked) -> dict[str, Prepared]:
+    chosen = {check: params for check, params in pending.items() if check in TRIALS}
+    return {check: TRIALS[check](scene, asked._replace(params=params)) for check, params in chosen.items()}
 
 
 def _answer(

@@ -1,4 +1,4 @@
-"""Every check has a mutation that turns it red, and only it: the table that makes a green run worth something.
+"""Every check has a mutation that turns it red, and only it: what makes a green run worth something.
 
 A policy is loosened in one rule and held against the strict one, so the digest (FBX-POL-001) differs too;
 or the launcher is replaced by one that does a single thing wrong.
