@@ -15,10 +15,11 @@ import click
 from fleetbox.cli import settings
 from fleetbox.cli.options import inventory_option, json_option
 from fleetbox.cli.output import print_json
-from fleetbox.errors import ApplyFailed, ExitCode
+from fleetbox.errors import ExitCode
+from fleetbox.facts import HostFacts
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.rollout import calls
-from fleetbox.rollout.answers import Facts, Failure
+from fleetbox.rollout.answers import Failure
 from fleetbox.transport import connect
 from fleetbox.transport.local import LocalTransport
 
@@ -70,25 +71,34 @@ def _of_host(name: str, inventory: tuple[str, ...]) -> Iterator[Finding]:
         transport.close()
 
 
-def _of_facts(facts: Facts | Failure) -> Iterator[Finding]:
+def _of_facts(facts: HostFacts | Failure) -> Iterator[Finding]:
     if isinstance(facts, Failure):
-        raise ApplyFailed(facts.message, hint=facts.hint)
+        yield Finding(f"gate {facts.code}", ok=False, words=facts.message, remedy=facts.hint)
+        return
     yield Finding("system", ok=True, words=f"{facts.os.pretty}, kernel {facts.kernel.release}")
     yield Finding("bubblewrap", ok=True, words=_bwrap(facts))
     yield Finding("GPU", ok=True, words=facts.gpu.kind)
     yield Finding("launcher", ok=True, words=_launcher(facts))
+    yield Finding("policy", ok=True, words=_policy(facts))
     for gate in facts.gates:
         yield Finding(f"gate {gate.id}", ok=False, words=gate.problem, remedy=gate.remedy)
     if not facts.gates:
         yield Finding("gates", ok=True, words="none: this machine can sandbox")
 
 
-def _bwrap(facts: Facts) -> str:
+def _bwrap(facts: HostFacts) -> str:
     return f"{facts.bwrap.version} ({facts.bwrap.path})" if facts.bwrap else "not installed; site.yml does it"
 
 
-def _launcher(facts: Facts) -> str:
+def _launcher(facts: HostFacts) -> str:
     return facts.launcher.version if facts.launcher else "not installed; site.yml does it"
+
+
+def _policy(facts: HostFacts) -> str:
+    active = facts.fleetbox
+    if active is None or active.generation is None:
+        return "none active; push-policy does it"
+    return f"generation {active.generation}, {active.digest}"
 
 
 def _of_this_machine() -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fleetbox.cli.output import say
 from fleetbox.cli.progress import show
-from fleetbox.errors import ExitCode
+from fleetbox.errors import ExitCode, worst
 from fleetbox.fleet.inventory import Host
 from fleetbox.rollout import decide
 from fleetbox.rollout.execute import each
@@ -16,8 +16,8 @@ from fleetbox.transport import Transport
 
 def run_on(
     hosts: tuple[Host, ...], work: Callable[[Host, Transport], HostOutcome], *, forks: int
-) -> list[HostOutcome]:
-    """Do `work` on every host, with progress on stderr; one outcome per host, in the hosts' order."""
+) -> "Ending":
+    """Do `work` on every host, with progress on stderr; outcomes are in the hosts' order."""
     with show(hosts, HostOutcome.describe, _in_trouble) as progress:
         done = each(
             hosts,
@@ -26,7 +26,8 @@ def run_on(
             forks=forks,
             progress=progress,
         )
-    return [result or decide.not_started(host.name) for host, result in done.results]
+    outcomes = [result or decide.not_started(host.name) for host, result in done.results]
+    return Ending(outcomes, interrupted=done.interrupted)
 
 
 def _in_trouble(outcome: HostOutcome) -> bool:
@@ -35,26 +36,25 @@ def _in_trouble(outcome: HostOutcome) -> bool:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended on all of its hosts."""
+    """How a command ended on all of its hosts. An interruption shows although every host came to its end."""
 
     outcomes: Sequence[HostOutcome]
-    exit_code: ExitCode
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The most urgent of what the hosts' ends call for."""
+        code = decide.summarise(self.outcomes).exit_code
+        return worst([code, ExitCode.INTERRUPTED]) if self.interrupted else code
+
+    def say(self) -> None:
+        """Say what to do about each host in trouble, and the sum of it all."""
+        width = max((len(outcome.host) for outcome in self.outcomes), default=0)
+        for outcome in self.outcomes:
+            if outcome.hint:
+                say(f"{outcome.host:<{width}}  hint: {outcome.hint}")
+        say(decide.summarise(self.outcomes).words)
 
     def as_json(self) -> dict[str, Any]:
         """For --json: one object per host, with its reason."""
-        return {
-            "schema_version": 1,
-            "exit_code": int(self.exit_code),
-            "hosts": [asdict(outcome) for outcome in self.outcomes],
-        }
-
-
-def finish(outcomes: Sequence[HostOutcome]) -> Ending:
-    """Say what to do about each host in trouble, and the sum of it all."""
-    width = max((len(outcome.host) for outcome in outcomes), default=0)
-    for outcome in outcomes:
-        if outcome.hint:
-            say(f"{outcome.host:<{width}}  hint: {outcome.hint}")
-    summary = decide.summarise(outcomes)
-    say(summary.words)
-    return Ending(outcomes, summary.exit_code)
+        return {"schema_version": 1, "hosts": [asdict(outcome) for outcome in self.outcomes]}

@@ -1,9 +1,12 @@
 """`fleetbox push-policy`: everything that can be refused here is refused before a host is contacted.
 
-Order: policies compiled (3), hosts selected (2), the question asked (2), hosts contacted.
+Order: policies compiled (3), hosts selected (2), the question asked (2), hosts contacted. The checks run
+over the connection that activated, and their failure does not undo what the critical ones let through.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import click
 from fleetbox import bundle
 from fleetbox.bundle import Bundle
 from fleetbox.cli import settings
-from fleetbox.cli.endings import Ending, finish, run_on
+from fleetbox.cli.endings import Ending, run_on
 from fleetbox.cli.options import (
     forks_option,
     inventory_option,
@@ -24,13 +27,29 @@ from fleetbox.cli.options import (
 from fleetbox.cli.output import confirm, print_json, say
 from fleetbox.cli.push_diff import show_differences
 from fleetbox.cli.settings import Settings
-from fleetbox.conformance import expect
+from fleetbox.conformance import expect, report
+from fleetbox.conformance.exporters import json_report
+from fleetbox.conformance.matrix import Row, render
+from fleetbox.conformance.model import Run
+from fleetbox.conformance.store import Store
 from fleetbox.errors import ExitCode, UsageError
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.fleet.inventory import Host
 from fleetbox.policy import Mode, PolicyInvalid, ResolvedPolicy, Violation, load_policy
 from fleetbox.rollout import push
 from fleetbox.rollout.journal import Journal
+from fleetbox.rollout.verified import VerifiedPush, exit_code, intent_of, remember
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What goes to whom."""
+
+    policies: tuple[ResolvedPolicy, ...]
+    bundle: Bundle
+    hosts: tuple[Host, ...]
+    selection: str
+    settings: Settings
 
 
 @click.command(epilog="Example: fleetbox push-policy policies/gpu-workstation.yml -l gpu_vms --check --diff")
@@ -42,6 +61,10 @@ from fleetbox.rollout.journal import Journal
 @yes_option
 @forks_option
 @click.option("--allow-full-access", is_flag=True, help="Push a policy that switches the sandbox off.")
+@click.option("--no-verify", is_flag=True, help="Activate with the critical checks alone.")
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORMAT[:PATH]", help="json or junit; repeatable."
+)
 @state_dir_option
 @json_option
 def push_policy(
@@ -54,6 +77,8 @@ def push_policy(
     yes: bool,
     forks: int | None,
     allow_full_access: bool,
+    no_verify: bool,
+    reports: tuple[str, ...],
     state_dir: str | None,
     as_json: bool,
 ) -> ExitCode:
@@ -62,24 +87,36 @@ def push_policy(
     The first FILE is the default policy; fleetbox-run --policy NAME picks another. A host that fails its
     critical checks goes back to what it had. One host's trouble never holds up the others.
     """
+    wanted = _reports(reports, check=check, no_verify=no_verify, as_json=as_json)
     policies = _load_all(files)
     _refuse_full_access(policies, allowed=allow_full_access)
     sent = bundle.build(policies, {policy.name: expect.checks_for(policy) for policy in policies})
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
-    hosts = fleet_inventory.load(chosen.inventory, limit)
-    say(_headline(policies, sent, hosts))
-    journal = Journal(chosen.state_dir)
-    if check:
-        ending = _preview(journal, policies, sent, hosts, chosen.forks, diff=diff)
-    else:
-        if diff:
-            _preview(journal, policies, sent, hosts, chosen.forks, diff=True)
-        confirm(f"Activate this on {len(hosts)} host(s)?", yes=yes)
-        ending = _activate(journal, policies, sent, hosts, chosen)
-    journal.close()
-    if as_json:
-        print_json({**ending.as_json(), "check": check, "bundle": sent.digest, "signed": False})
-    return ending.exit_code
+    job = _Job(policies, sent, fleet_inventory.load(chosen.inventory, limit), limit or "", chosen)
+    say(_headline(job))
+    if check or diff:
+        ending = _preview(job, diff=diff)
+        if check:
+            ending.say()
+            return _tell(job, ending, None, ending.exit_code, check=True, as_json=as_json)
+    confirm(f"Activate this on {len(job.hosts)} host(s)?", yes=yes)
+    ending, run, code = _activate(job, verify=not no_verify)
+    if run is not None:
+        for one in wanted:
+            one.write(run)
+        _show_matrix(run, aside=as_json or any(one.path is None for one in wanted))
+    ending.say()
+    return _tell(job, ending, run, code, check=False, as_json=as_json)
+
+
+def _reports(
+    texts: Sequence[str], *, check: bool, no_verify: bool, as_json: bool
+) -> tuple[report.Report, ...]:
+    if texts and (check or no_verify):
+        raise UsageError(
+            "--report has nothing to report without checks", hint="leave out --check or --no-verify"
+        )
+    return report.parse(texts, stdout_taken=as_json)
 
 
 def _load_all(files: Sequence[Path]) -> tuple[ResolvedPolicy, ...]:
@@ -105,37 +142,68 @@ def _refuse_full_access(policies: Sequence[ResolvedPolicy], *, allowed: bool) ->
         )
 
 
-def _headline(policies: Sequence[ResolvedPolicy], sent: Bundle, hosts: Sequence[Host]) -> str:
-    first, *others = (policy.name for policy in policies)
+def _headline(job: _Job) -> str:
+    first, *others = (policy.name for policy in job.policies)
     names = ", ".join([f"{first} (default)" if others else first, *others])
-    return f"push {names}  bundle {sent.digest[:19]}, unsigned  {len(hosts)} host(s)"
+    return f"push {names}  bundle {job.bundle.digest[:19]}, unsigned  {len(job.hosts)} host(s)"
 
 
-def _preview(
-    journal: Journal,
-    policies: Sequence[ResolvedPolicy],
-    sent: Bundle,
-    hosts: tuple[Host, ...],
-    forks: int,
-    *,
-    diff: bool,
-) -> Ending:
-    """Ask every host what it has, and say what would become of it."""
-    outcomes = run_on(hosts, partial(push.check, digest=sent.digest), forks=forks)
+def _preview(job: _Job, *, diff: bool) -> Ending:
+    """Ask every host what it has, and say what would become of it. Changes nothing, here or there."""
+    ending = run_on(job.hosts, partial(push.check, digest=job.bundle.digest), forks=job.settings.forks)
     if diff:
-        show_differences(journal, policies, outcomes)
-    return finish(outcomes)
-
-
-def _activate(
-    journal: Journal,
-    policies: Sequence[ResolvedPolicy],
-    sent: Bundle,
-    hosts: tuple[Host, ...],
-    chosen: Settings,
-) -> Ending:
-    entry = journal.begin("push", bundle=sent.digest, policies=policies)
-    work = partial(push.push, digest=sent.digest, tar=sent.tar)
-    ending = finish(run_on(hosts, work, forks=chosen.forks))
-    journal.end(entry, ending.outcomes, ending.exit_code)
+        journal = Journal(job.settings.state_dir)
+        show_differences(journal, job.policies, ending.outcomes)
+        journal.close()
     return ending
+
+
+def _activate(job: _Job, *, verify: bool) -> tuple[Ending, Run | None, ExitCode]:
+    """Push to all hosts and keep what came of it: the journal, what to verify from now on, the results."""
+    intent = intent_of(job.policies[0])
+    journal, store = Journal(job.settings.state_dir), Store(job.settings.results_url)
+    entry = journal.begin("push", bundle=job.bundle.digest, policies=job.policies)
+    work = VerifiedPush(job.bundle, intent)
+    ending = run_on(job.hosts, work if verify else work.push, forks=job.settings.forks)
+    code, run = ending.exit_code, None
+    remember(store, intent, job.bundle.digest, ending.outcomes)
+    if verify:
+        run = work.run(job.hosts, ending.outcomes, job.selection)
+        code = exit_code(code, run, ending.outcomes)
+        store.save(run, code)
+    journal.end(entry, ending.outcomes, code)
+    journal.close()
+    store.close()
+    return ending, run, code
+
+
+def _show_matrix(run: Run, *, aside: bool) -> None:
+    """The matrix is data, so on stdout, unless other data goes there."""
+    rows = [
+        Row(
+            record.name,
+            record.state,
+            record.reason,
+            record.policy,
+            {result.check_id: result.status for result in record.results},
+        )
+        for record in run.hosts
+    ]
+    for line in render(rows):
+        click.echo(line, err=aside)
+
+
+def _tell(
+    job: _Job, ending: Ending, run: Run | None, code: ExitCode, *, check: bool, as_json: bool
+) -> ExitCode:
+    if as_json:
+        sent = {
+            "bundle": job.bundle.digest,
+            "signed": False,
+            "policies": [{"name": policy.name, "digest": policy.digest} for policy in job.policies],
+        }
+        conformance = json.loads(json_report.export(run)) if run else None
+        print_json(
+            {**ending.as_json(), "exit_code": int(code), "check": check, **sent, "conformance": conformance}
+        )
+    return code

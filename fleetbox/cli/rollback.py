@@ -1,11 +1,12 @@
 """`fleetbox rollback`: earlier content again, as a new and higher generation."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import click
 
 from fleetbox.cli import settings
-from fleetbox.cli.endings import finish, run_on
+from fleetbox.cli.endings import run_on
 from fleetbox.cli.options import (
     forks_option,
     inventory_option,
@@ -14,11 +15,15 @@ from fleetbox.cli.options import (
     state_dir_option,
     yes_option,
 )
-from fleetbox.cli.output import confirm, print_json
+from fleetbox.cli.output import confirm, print_json, say
+from fleetbox.cli.settings import Settings
+from fleetbox.conformance.store import Store
 from fleetbox.errors import ExitCode
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.rollout.journal import Journal
+from fleetbox.rollout.outcome import HostOutcome
 from fleetbox.rollout.push import roll_back
+from fleetbox.rollout.verified import ENFORCED, intent_of, remember
 
 
 @click.command(epilog="Example: fleetbox rollback -l gpu_vms --to 7")
@@ -54,10 +59,23 @@ def rollback(
     confirm(f"Go back to {where} on {len(hosts)} host(s)?", yes=yes)
     journal = Journal(chosen.state_dir)
     entry = journal.begin("rollback", bundle=None)
-    outcomes = run_on(hosts, partial(roll_back, to=to), forks=chosen.forks)
-    ending = finish(outcomes)
-    journal.end(entry, outcomes, ending.exit_code)
+    ending = run_on(hosts, partial(roll_back, to=to), forks=chosen.forks)
+    journal.end(entry, ending.outcomes, ending.exit_code)
+    _remember(journal, chosen, ending.outcomes)
     journal.close()
+    ending.say()
     if as_json:
-        print_json(ending.as_json())
+        print_json({**ending.as_json(), "exit_code": int(ending.exit_code)})
     return ending.exit_code
+
+
+def _remember(journal: Journal, chosen: Settings, outcomes: Sequence[HostOutcome]) -> None:
+    """From now on `verify` holds the hosts against what they went back to."""
+    store = Store(chosen.results_url)
+    for outcome in outcomes:
+        policies = journal.policies_of(outcome.digest) if outcome.digest else ()
+        if policies and outcome.digest:
+            remember(store, intent_of(policies[0]), outcome.digest, [outcome])
+        elif outcome.outcome in ENFORCED:
+            say(f"{outcome.host}  its bundle was not pushed from here: verify it with --policy FILE")
+    store.close()

@@ -42,14 +42,6 @@ class Failure(_Answer):
     digest: Digest | None = None
 
 
-class Gate(_Answer):
-    """A reason why the host cannot sandbox, with its remedy."""
-
-    id: Code
-    problem: Text
-    remedy: Text
-
-
 class Activation(_Answer):
     """What `activate` and `rollback` answer when the new generation stays."""
 
@@ -75,50 +67,25 @@ class Status(_Answer):
     generations: tuple[Generation, ...] = Field((), max_length=10_000)
 
 
-class Kernel(_Answer):
-    release: Text = "unknown"
-    arch: Text = "unknown"
-
-
-class System(_Answer):
-    pretty: Text = "unknown system"
-
-
-class Bwrap(_Answer):
-    path: Text
-    version: Text = "unknown"
-
-
-class Gpu(_Answer):
-    kind: Text = "none"
-
-
-class Launcher(_Answer):
-    version: Text = "unknown"
-
-
-class Facts(_Answer):
-    """Of the facts, what a rollout decides by and a person is shown; None: not there."""
-
-    kernel: Kernel = Kernel()
-    os: System = System()
-    bwrap: Bwrap | None = None
-    gpu: Gpu = Gpu()
-    launcher: Launcher | None = None
-    gates: tuple[Gate, ...] = Field((), max_length=50)
-
-
 _Model = TypeVar("_Model", bound=_Answer)
 
 
 def read(model: type[_Model], completed: Completed) -> _Model | Failure:
     """The answer, or the failure that the host reports or that its answer amounts to."""
+    if completed.rc != 0:
+        return failure(completed)
+    try:
+        return model.model_validate_json(completed.stdout)
+    except ValidationError:
+        return _unreadable(completed)
+
+
+def failure(completed: Completed) -> Failure:
+    """Why a command that ended badly did so: in the host program's words, or in ours."""
     try:
         answer = json.loads(completed.stdout)
-        if completed.rc == 0:
-            return model.model_validate(answer)
         return Failure.model_validate({**answer, **answer["error"]})
-    except (ValueError, ValidationError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return _unreadable(completed)
 
 

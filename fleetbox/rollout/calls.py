@@ -1,7 +1,9 @@
 """What a host is asked: one exec each, as root, JSON back. The host program owns what the verbs mean."""
 
+from fleetbox import facts
+from fleetbox.facts import HostFacts
 from fleetbox.hostside import paths, stream
-from fleetbox.rollout.answers import Activation, Facts, Failure, Gate, Status, program_missing, read
+from fleetbox.rollout.answers import Activation, Failure, Status, failure, program_missing, read
 from fleetbox.transport import Transport, run_as_root
 
 # Seconds. Activation includes the critical checks in the new sandbox.
@@ -26,8 +28,11 @@ def status(transport: Transport) -> Status | Failure:
     return read(Status, run_as_root(transport, [paths.HOST_PROGRAM, "status"], timeout=_ASK_TIMEOUT))
 
 
-def streamed_facts(transport: Transport, python: str, *, as_root: bool = True) -> Facts | Failure:
-    """Facts of a host that has nothing installed: the program comes by stdin and leaves nothing behind."""
+def streamed_facts(transport: Transport, python: str, *, as_root: bool = True) -> HostFacts | Failure:
+    """Facts of a host that has nothing installed: the program comes by stdin and leaves nothing behind.
+
+    Raises ApplyFailed for facts that are none.
+    """
     program = stream.script(["facts"]).encode()
     argv = [python, "-I", "-S", "-"]
     if as_root:
@@ -35,14 +40,9 @@ def streamed_facts(transport: Transport, python: str, *, as_root: bool = True) -
     else:
         completed = transport.run(argv, stdin=program, timeout=_ASK_TIMEOUT)
     if program_missing(completed, python):
-        return Facts(gates=(_no_python(python),))
-    return read(Facts, completed)
-
-
-def _no_python(python: str) -> Gate:
-    """The one gate that no program on the host can report."""
-    return Gate(
-        id="python_missing",
-        problem=f"the host has no {python}",
-        remedy="install Python 3.9 or later there (apt-get install python3)",
-    )
+        return Failure(
+            code="python_missing",
+            message=f"the host has no {python}",
+            hint="install Python 3.9 or later there (apt-get install python3)",
+        )
+    return facts.read(completed.stdout) if completed.rc == 0 else failure(completed)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleetbox.errors import ApplyFailed, ExitCode, FleetboxError, TrustRefused, Unreachable, UsageError, worst
-from fleetbox.rollout.answers import Activation, Failure, Gate, Status
+from fleetbox.facts import Gate
+from fleetbox.rollout.answers import Activation, Failure, Status
 from fleetbox.rollout.outcome import HostOutcome, Outcome
 
-# Codes of the host program after which the host is as it was, because something about it forbids it.
-_GATES = frozenset({"gate", "host_refused"})
+# Codes after which the host is as it was, because something about it forbids a sandbox.
+_GATES = frozenset({"gate", "host_refused", "python_missing"})
 # Codes that say the bytes are not those that were named.
 _TRUST = frozenset({"digest_mismatch", "tampered"})
 

@@ -38,7 +38,9 @@ def _not_provisioned(answer: object) -> bool:
 def _why_not(host: Host, transport: Transport) -> HostOutcome:
     """A host is unprovisioned by oversight or because no role could open its gate; the facts tell which."""
     facts = calls.streamed_facts(transport, host.python)
-    if not isinstance(facts, Failure) and facts.gates:
+    if isinstance(facts, Failure):
+        return decide.of_failure(host.name, facts)
+    if facts.gates:
         return decide.of_gates(host.name, facts.gates)
     return decide.of_failure(
         host.name, Failure(code="not_provisioned", message="fleetbox-host is not installed")

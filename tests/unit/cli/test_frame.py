@@ -48,7 +48,7 @@ def test_every_command_has_help_and_an_example(capsys: pytest.CaptureFixture[str
     for path in _commands(frame.cli):
         assert frame.invoke([*path, "--help"]) == 0
         shown = capsys.readouterr().out
-        assert "Example: " in shown, f"fleetbox {' '.join(path)} --help has no example"
+        assert "Example:" in shown, f"fleetbox {' '.join(path)} --help has no example"
 
 
 @pytest.mark.parametrize("argv", [["bogus"], ["push-policy"], ["inventory", "list", "--nonsense"]])

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from fleetbox.errors import ApplyFailed, ExitCode, TrustRefused, Unreachable, UsageError
+from fleetbox.facts import Gate
 from fleetbox.rollout import decide
-from fleetbox.rollout.answers import Activation, Facts, Failure, Gate, Status, read
+from fleetbox.rollout.answers import Activation, Failure, Status, read
 from fleetbox.rollout.outcome import HostOutcome, Outcome
 from fleetbox.transport import Completed
 
@@ -111,15 +112,11 @@ def test_a_code_that_is_no_code_is_not_passed_on() -> None:
 
 
 def test_gates_refuse_with_problem_and_remedy() -> None:
-    gate = {"id": "wsl1", "problem": "this is WSL1", "remedy": "wsl --set-version Debian 2"}
-    facts = read(Facts, _answer(0, gates=[gate], kernel={}))
-    assert isinstance(facts, Facts)
-    end = decide.of_gates("h1", facts.gates)
+    gate = Gate(id="wsl1", problem="this is WSL1", remedy="wsl --set-version Debian 2", fixable_by_role=False)
+    end = decide.of_gates("h1", [gate])
     assert (end.outcome, end.reason, end.hint) == (Outcome.REFUSED, "wsl1", "wsl --set-version Debian 2")
     assert "nothing was changed" in end.message
-    assert (
-        "and 1 more" in decide.of_gates("h1", [*facts.gates, Gate(id="x", problem="p", remedy="r")]).message
-    )
+    assert "and 1 more" in decide.of_gates("h1", [gate, gate]).message
 
 
 @pytest.mark.parametrize(
