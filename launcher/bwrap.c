@@ -49,7 +49,7 @@ static bool is_trustworthy(int fd, uid_t caller, bool must_be_roots) {
 
 static bool open_candidate(const struct launch *launch, const char *path, bool must_be_roots, struct bwrap *found) {
     char canonical[PATH_LIMIT];
-    if (!realpath(path, canonical) || access(canonical, X_OK) != 0) {
+    if (access(path, X_OK) != 0 || !realpath(path, canonical)) { /* realpath asks about every component */
         return false;
     }
     int fd = open(canonical, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);

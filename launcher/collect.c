@@ -8,13 +8,14 @@
 #include "paths.h"
 #include "refuse.h"
 
-const char *expand(const struct launch *launch, const char *place) {
+/* The directory that a placeholder stands for, NULL for none; `rest` is what follows it. */
+static const char *placeholder(const struct launch *launch, const char *place, const char **rest) {
     const struct {
         const char *holder;
         const char *value;
     } holders[] = {
         {"${WORKSPACE}", launch->workspace},
-        {"${HOME}", launch->caller.home},
+        {"${HOME}", launch->home},
         {"${TMPDIR}", launch->tmpdir},
     };
     for (size_t i = 0; i < sizeof holders / sizeof *holders; i++) {
@@ -23,11 +24,28 @@ const char *expand(const struct launch *launch, const char *place) {
             continue;
         }
         if (!holders[i].value) {
-            refuse("set HOME", "the policy speaks of the home directory, and this account has none");
+            refuse("set HOME to a directory that exists", "the policy speaks of the home directory, and there is none");
         }
-        return place[length] ? path_join(holders[i].value, place + length + 1) : holders[i].value;
+        *rest = place[length] ? place + length + 1 : place + length;
+        return holders[i].value;
     }
-    return place;
+    return NULL;
+}
+
+const char *expand(const struct launch *launch, const char *place) {
+    const char *rest;
+    const char *base = placeholder(launch, place, &rest);
+    return !base ? place : *rest ? path_join(base, rest) : base;
+}
+
+/* Workspace and home are canonical already: most rules begin there, and need not be walked from the root. */
+struct resolved find(const struct launch *launch, const char *place) {
+    const char *rest;
+    const char *base = placeholder(launch, place, &rest);
+    if (base && (base == launch->workspace || base == launch->home)) {
+        return resolve_below(base, rest, &launch->roots);
+    }
+    return resolve(expand(launch, place), &launch->roots);
 }
 
 static void skip(struct launch *launch, const char *path, const char *reason) {
@@ -47,8 +65,8 @@ static bool is_virtual(const char *path) {
     return path_at_or_below(path, "/proc") || path_at_or_below(path, "/dev");
 }
 
-static void add_root(struct launch *launch, const char *path) {
-    struct resolved place = resolve(path, &launch->roots);
+static void add_root(struct launch *launch, const char *wanted) {
+    struct resolved place = resolve(wanted, &launch->roots);
     if (place.found == FOUND && S_ISDIR(place.st.st_mode) && !is_virtual(place.path)) {
         roots_add(&launch->roots, place.path, &place.st);
     }
@@ -157,7 +175,7 @@ static void add_virtual(struct launch *launch, const struct resolved *place, enu
 }
 
 static void add_rule(struct launch *launch, const struct op *op) {
-    struct resolved place = resolve(expand(launch, op->arg[1]), &launch->roots);
+    struct resolved place = find(launch, op->arg[1]);
     enum access access = access_of(op);
     if (strcmp(place.path, "/") == 0 && access != ACCESS_READ) {
         refuse("name the directories that are meant", "the policy has a rule \"%s\" for /", op->arg[0]);
@@ -182,7 +200,7 @@ static void add_rule(struct launch *launch, const struct op *op) {
 }
 
 static void add_existing(struct launch *launch, const char *path, enum access access, const char *why) {
-    struct resolved place = resolve(path, &launch->roots);
+    struct resolved place = find(launch, path);
     if (place.found == FOUND && strcmp(place.path, "/") != 0 && !is_virtual(place.path)) {
         entries_add(&launch->entries, entry_at(&place, access, why));
     }
@@ -227,15 +245,15 @@ static void add_op(struct launch *launch, const struct op *op) {
             }
             break;
         case OP_MASK:
-            add_existing(launch, expand(launch, op->arg[0]), ACCESS_NONE, "mask");
+            add_existing(launch, op->arg[0], ACCESS_NONE, "mask");
             break;
         case OP_MASK_WSL:
             if (launch->wsl2) {
-                add_existing(launch, expand(launch, op->arg[0]), ACCESS_NONE, "mask on WSL2");
+                add_existing(launch, op->arg[0], ACCESS_NONE, "mask on WSL2");
             }
             break;
         case OP_KEEP:
-            add_existing(launch, expand(launch, op->arg[0]), ACCESS_READ, "kept visible");
+            add_existing(launch, op->arg[0], ACCESS_READ, "kept visible");
             break;
         case OP_MINIMAL:
             if (launch->plan.root == ROOT_MINIMAL) {

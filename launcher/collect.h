@@ -7,6 +7,9 @@
 /* Replaces a leading ${WORKSPACE}, ${HOME} or ${TMPDIR}. */
 const char *expand(const struct launch *launch, const char *place);
 
+/* Expands and resolves. */
+struct resolved find(const struct launch *launch, const char *place);
+
 /* Fills the writable roots, outermost first. */
 void collect_roots(struct launch *launch);
 

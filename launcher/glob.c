@@ -144,7 +144,7 @@ void collect_globs(struct launch *launch) {
         }
         struct glob glob = {.launch = launch};
         split(&glob, op->arg[1]);
-        struct resolved base = resolve(expand(launch, op->arg[0]), &launch->roots);
+        struct resolved base = find(launch, op->arg[0]);
         if (base.found == FOUND) {
             visit(&glob, AT_FDCWD, base.path, base.path, closure(&glob, 1), 0);
         }

@@ -109,7 +109,7 @@ static const char *add_nvidia(struct launch *launch) {
     bool driver = stat(NVIDIA_PROC, &st) == 0;
     bool control = is_node(NVIDIA_CTL, NVIDIA_MAJOR);
     if (!driver && !control) {
-        return absent_problem();
+        return launch->plan.gpu == GPU_REQUIRED ? absent_problem() : "none";
     }
     if (!control) {
         return "node missing: " NVIDIA_CTL " (the role `gpu` makes it at boot)";

@@ -29,6 +29,7 @@ struct launch {
     bool wsl2;
     const char *cwd;       /* canonical */
     const char *workspace; /* canonical */
+    const char *home;      /* canonical; NULL when there is none */
     const char *tmpdir;    /* what ${TMPDIR} means */
     const char *state_dir; /* of this user; masked in the sandbox */
     struct roots roots;

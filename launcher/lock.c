@@ -121,13 +121,6 @@ static void remove_recorded(int record, const struct root *root) {
     }
 }
 
-static void append_line(int record, const char *line) {
-    size_t length = strlen(line);
-    if (lseek(record, 0, SEEK_END) < 0 || write(record, line, length) != (ssize_t)length) {
-        refuse("make room in the state directory", "cannot record a mountpoint: %s", strerror(errno));
-    }
-}
-
 /* What concurrent launches over one root must agree on, or one could undo what protects the other. */
 static const char *set_line(const struct strings *agreed, const struct root *root) {
     uint64_t hash = HASH_START;
@@ -149,9 +142,13 @@ static void check_same_set(int record, const struct root *root, const char *set)
     }
 }
 
+static const char *below_root(const struct root *root, const char *path) {
+    return path + strlen(root->path) + (root->path[1] ? 1 : 0);
+}
+
 /* The parent directory is pinned by a descriptor and every component of the way is checked for links. */
-static bool make_mountpoint(int record, int root_fd, const struct root *root, const struct entry *entry) {
-    const char *rel = entry->path + strlen(root->path) + (root->path[1] ? 1 : 0);
+static bool make_mountpoint(int root_fd, const struct root *root, const struct entry *entry) {
+    const char *rel = below_root(root, entry->path);
     const char *slash = strrchr(rel, '/');
     int parent = open_beneath(root_fd, slash ? mem_copy(rel, (size_t)(slash - rel)) : "");
     const char *name = slash ? slash + 1 : rel;
@@ -159,38 +156,55 @@ static bool make_mountpoint(int record, int root_fd, const struct root *root, co
     if (parent < 0) {
         refuse("start again", "the way to %s changed while the sandbox was being prepared", entry->path);
     }
+    int problem = mkdirat(parent, name, 0755) == 0 ? 0 : errno;
     bool there = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    if (!there) {
-        append_line(record, mem_text("made %s\n", rel)); /* first, so that a crash between the two leaves no residue */
-        if (mkdirat(parent, name, 0755) != 0 && errno != EEXIST) {
-            bool closed_to_us = errno == EACCES || errno == EPERM || errno == EROFS;
-            if (!closed_to_us) {
-                refuse("make room there", "cannot make the mountpoint %s: %s", entry->path, strerror(errno));
-            }
-            close(parent);
-            return false;
-        }
-        there = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    }
     close(parent);
-    if (!there || !S_ISDIR(st.st_mode)) {
+    if (there && S_ISDIR(st.st_mode)) {
+        return true;
+    }
+    if (there) {
         refuse("start again, or remove it", "%s appeared while the sandbox was being prepared", entry->path);
     }
-    return true;
+    if (problem != EACCES && problem != EPERM && problem != EROFS) {
+        refuse("make room there", "cannot make the mountpoint %s: %s", entry->path, strerror(problem));
+    }
+    return false;
 }
 
-static void make_mountpoints(int record, const struct roots *roots, const struct root *root, struct entries *entries) {
+static bool is_mine(const struct entry *entry, const struct roots *roots, const struct root *root) {
+    return entry->kind == ENTRY_MISSING && roots_holding(roots, entry->path) == root;
+}
+
+/* Written before anything is made, so that a crash leaves no residue that nobody knows of. Only what is not
+ * there: an empty directory that appeared since is somebody's own. */
+static void write_record(int file, const char *set, const struct roots *roots, const struct root *root,
+                   const struct entries *entries) {
+    const char *text = set;
+    for (size_t i = 0; i < entries->count; i++) {
+        const struct entry *entry = &entries->item[i];
+        struct stat st;
+        if (is_mine(entry, roots, root) && lstat(entry->path, &st) != 0) {
+            text = mem_text("%smade %s\n", text, below_root(root, entry->path));
+        }
+    }
+    size_t length = strlen(text);
+    if (length && (lseek(file, 0, SEEK_END) < 0 || write(file, text, length) != (ssize_t)length)) {
+        refuse("make room in the state directory", "cannot record a mountpoint: %s", strerror(errno));
+    }
+}
+
+static void make_mountpoints(const struct roots *roots, const struct root *root, struct entries *entries) {
     int fd = -1;
     size_t kept = 0;
     for (size_t i = 0; i < entries->count; i++) {
         const struct entry *entry = &entries->item[i];
         bool keep = true;
-        if (entry->kind == ENTRY_MISSING && roots_holding(roots, entry->path) == root) {
+        if (is_mine(entry, roots, root)) {
             fd = fd >= 0 ? fd : open_root(root);
             if (fd < 0) {
                 refuse("start again", "the directory %s changed while the sandbox was being prepared", root->path);
             }
-            keep = make_mountpoint(record, fd, root, entry);
+            keep = make_mountpoint(fd, root, entry);
         }
         if (keep) {
             entries->item[kept++] = *entry;
@@ -238,12 +252,11 @@ void lock_settle(const struct strings *agreed, struct entries *entries) {
     for (size_t i = 0; i < held.roots->count; i++) {
         const struct root *root = &held.roots->item[i];
         const char *set = set_line(agreed, root);
-        if (held.exclusive[i]) {
-            append_line(held.record[i], set);
-        } else {
+        if (!held.exclusive[i]) {
             check_same_set(held.record[i], root, set);
         }
-        make_mountpoints(held.record[i], held.roots, root, entries);
+        write_record(held.record[i], held.exclusive[i] ? set : "", held.roots, root, entries);
+        make_mountpoints(held.roots, root, entries);
         set_lock(held.locks, root, F_RDLCK);
         close(held.record[i]);
         held.record[i] = -1;
@@ -269,7 +282,9 @@ static void clean_up(void) {
         kept[i] = record < 0 || lies_in_kept(held.roots, kept, i) || !set_lock(held.locks, root, F_WRLCK);
         if (!kept[i]) {
             remove_recorded(record, root);
-            unlink(record_path(held.dir, root));
+            if (ftruncate(record, 0) != 0) { /* removing it would cost more, and the next launch makes it again */
+                unlink(record_path(held.dir, root));
+            }
         }
         if (record >= 0) {
             close(record);

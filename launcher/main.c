@@ -146,8 +146,11 @@ static void find_places(struct launch *launch) {
         launch->tmpdir = "/tmp";
     }
     bool writable = launch->plan.mode == MODE_WORKSPACE_WRITE && launch->plan.workspace == WORKSPACE_WRITE;
-    bool holds_home = launch->caller.home && realpath(launch->caller.home, home) &&
-                      path_at_or_below(home, launch->workspace) && !has_write_rule(launch, launch->caller.home);
+    if (launch->caller.home && realpath(launch->caller.home, home)) {
+        launch->home = mem_copy(home, strlen(home));
+    }
+    bool holds_home = launch->home && path_at_or_below(launch->home, launch->workspace) &&
+                      !has_write_rule(launch, launch->home);
     if (writable && (strcmp(launch->workspace, "/") == 0 || holds_home)) {
         refuse("change into a project directory, or name one with --workspace",
                "%s is too broad for a workspace that can be written", launch->workspace);
