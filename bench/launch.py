@@ -3,7 +3,9 @@
 The raw command is what `--dry-run` prints, with the inner stage cut out: bwrap loads the same seccomp filter
 itself (`--seccomp`) and executes `true`. So the ratio is the price of everything that the launcher adds:
 reading and checking the launch plan, the list, locks, mountpoints, the parent, and the inner stage with its
-verification. All rows are interleaved in one process list in random order, because the machine is noisy:
+verification. In the first two rows every protected name exists in the workspace, as in a repository; the third
+launches in an empty workspace, where each missing name costs a mountpoint made before and removed after, for
+which raw bwrap has no counterpart: it leaves them behind. All rows are interleaved in one process list in random order, because the machine is noisy:
 trust ratios of medians, not milliseconds. Codex and srt run their own default policies; they are a row when
 `codex` and `srt` are on PATH or below build/peers (`make bench-peers`).
 
@@ -32,6 +34,7 @@ sys.path.insert(0, str(REPO))
 from tests.support.plans import ALLOW_ALL, Op, Plan  # noqa: E402  (the path is made just above)
 
 UID = 12345 if os.geteuid() == 0 else os.geteuid()
+PROTECTED = (".git", ".codex", ".agents", ".claude", ".aws")
 # Decides nothing: it gives the filter the length of a real one.
 _LOAD_NUMBER = bytes.fromhex("2000000000000000")
 PEERS = REPO / "build" / "peers" / "node_modules" / ".bin"
@@ -63,8 +66,8 @@ class Row:
 
 
 def bench_plan(rules: int = 0) -> Plan:
-    """The operations of the presets: masks, a read-only `.git`, protected names that are missing."""
-    ops: list[Op] = [("protect", name) for name in (".git", ".codex", ".agents", ".claude", ".aws")]
+    """The operations of the presets: masks, protected names, a denied directory."""
+    ops: list[Op] = [("protect", name) for name in PROTECTED]
     ops += [("mask", "/run"), ("keep", "/etc/resolv.conf"), ("rule", "none", "${HOME}/.ssh")]
     ops += [("rule", "read", "${HOME}")] if rules else []  # else the rules are about a private directory
     ops += [("rule", "none", f"${{HOME}}/rules/{number}") for number in range(rules)]
@@ -128,12 +131,12 @@ def interleave(rows: Sequence[Row], rounds: int, cwd: Path) -> None:
 
 
 def table(rows: Sequence[Row], base: Row) -> None:
-    print(f"{'':26}{'median ms':>10}{'p10-p90':>16}{'ratio':>8}")
+    print(f"{'':28}{'median ms':>10}{'p10-p90':>16}{'ratio':>8}")
     for row in rows:
         deciles = statistics.quantiles(row.samples, n=10)
         median = statistics.median(row.samples)
         ratio = median / statistics.median(base.samples)
-        print(f"{row.name:26}{median:10.2f}{f'{deciles[0]:.2f}-{deciles[-1]:.2f}':>16}{ratio:8.2f}")
+        print(f"{row.name:28}{median:10.2f}{f'{deciles[0]:.2f}-{deciles[-1]:.2f}':>16}{ratio:8.2f}")
 
 
 def become_unprivileged(home: Path) -> None:
@@ -162,9 +165,10 @@ def main() -> None:
 def measure(home: Path, program: Path, rounds: int) -> int:
     """In a child, because it becomes the unprivileged user for good."""
     workspace = home / "ws"
-    raw_workspace = home / "raw"  # of its own: raw bwrap leaves its mountpoints behind
-    for place in (workspace, raw_workspace):
-        (place / ".git" / "hooks").mkdir(parents=True)
+    for protected in PROTECTED:
+        (workspace / protected / "inside").mkdir(parents=True)
+    empty = home / "empty"
+    empty.mkdir()
     sizes = (10, 100, 500)  # bwrap itself takes 9,000 arguments, about 1,000 rules
     for number in range(sizes[-1]):
         (home / "rules" / str(number)).mkdir(parents=True)
@@ -172,17 +176,18 @@ def measure(home: Path, program: Path, rounds: int) -> int:
     become_unprivileged(home)
     env = {"PATH": os.environ["PATH"], "HOME": str(home)}
     launch = [str(program), "--plan", str(bench_plan().write(home / "plan", UID))]
-    raw = raw_command(launch, raw_workspace, env)
+    raw = raw_command(launch, workspace, env)
     ours = Row("fleetbox-run", [*launch, "--", "true"], env)
+    fresh = Row("fleetbox-run, names missing", [*launch, "--workspace", str(empty), "--", "true"], env)
     others, absent = peers(env, home)
     broken = [row.name for row in others if not works(row, workspace)]
-    rows = [raw, ours, *(row for row in others if row.name not in broken)]
+    rows = [raw, ours, fresh, *(row for row in others if row.name not in broken)]
     interleave(rows, rounds, workspace)
     table(rows, raw)
     for name in absent:
-        print(f"{name:26}not installed")
+        print(f"{name:28}not installed")
     for name in broken:
-        print(f"{name:26}does not run here")
+        print(f"{name:28}does not run here")
     print("\nfleetbox-run with n rules that deny a directory")
     grown = [
         Row(

@@ -89,7 +89,9 @@ def test_protected_names_can_be_read_and_not_written(bench: Bench) -> None:
 
 
 def test_missing_protected_names_cannot_be_made_and_leave_no_residue(bench: Bench) -> None:
-    script = "mkdir .codex .codex/x; echo a > .codex/config.toml; rmdir .codex; mv .codex x; stat -c %a .codex"
+    script = (
+        "mkdir .codex .codex/x; echo a > .codex/config.toml; rmdir .codex; mv .codex x; stat -c %a .codex"
+    )
     done = bench.sh(bench.plan(*PROTECT), script)
     assert done.stdout == "555\n"
     assert list(bench.workspace.iterdir()) == []
@@ -300,7 +302,9 @@ def test_dev_is_fresh_and_read_only(bench: Bench) -> None:
 
 def test_a_socket_of_the_host_is_out_of_reach_when_sockets_are_allowed(bench: Bench) -> None:
     place = bench.root / "s.sock"
-    serve = "import socket,sys; s=socket.socket(1); s.bind(sys.argv[1]); s.listen(); print(1,flush=True); input()"
+    serve = (
+        "import socket,sys; s=socket.socket(1); s.bind(sys.argv[1]); s.listen(); print(1,flush=True); input()"
+    )
     call = f"import socket; socket.socket(socket.AF_UNIX).connect('{place}'); print('through')"
     with subprocess.Popen(
         ["/usr/bin/python3", "-c", serve, str(place)],
