@@ -3,11 +3,13 @@
 The raw command is what `--dry-run` prints, with the inner stage cut out: bwrap loads the same seccomp filter
 itself (`--seccomp`) and executes `true`. So the ratio is the price of everything that the launcher adds:
 reading and checking the launch plan, the list, locks, mountpoints, the parent, and the inner stage with its
-verification. In the first two rows every protected name exists in the workspace, as in a repository; the third
-launches in an empty workspace, where each missing name costs a mountpoint made before and removed after, for
-which raw bwrap has no counterpart: it leaves them behind. All rows are interleaved in one process list in random order, because the machine is noisy:
-trust ratios of medians, not milliseconds. Codex and srt run their own default policies; they are a row when
-`codex` and `srt` are on PATH or below build/peers (`make bench-peers`).
+verification. In the first two rows every protected name exists in the workspace, as in a repository; the
+third launches in an empty workspace, where each missing name costs a mountpoint made before and removed
+after, for which raw bwrap has no counterpart: it leaves them behind.
+
+All rows are interleaved in one process list in random order, because the machine is noisy: trust ratios of
+medians, not milliseconds. Codex and srt run their own default policies; they are a row when `codex` and `srt`
+are on PATH or below build/peers (`make bench-peers`).
 
 Prints median, spread (10th to 90th percentile) and ratio to raw bubblewrap, then how the launch grows with
 the number of rules.
