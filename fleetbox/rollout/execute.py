@@ -1,11 +1,14 @@
 """Many hosts at once: a bounded pool, where one bad host never holds up the others.
 
 ^C stops what has not begun and lets what runs finish: a host in the middle of an activation is left to end
-it, within its own time limits. A second ^C gives up waiting.
+it, within its own time limits. A second ^C gives up the report.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -41,7 +44,9 @@ def each(
 ) -> Done[Result]:
     """Connect to every host and do `work`; what is raised on the way becomes a result by `failed`."""
 
-    def one(host: Host) -> Result:
+    def one(host: Host) -> Result | None:
+        if stop.is_set():
+            return None
         progress.started(host)
         try:
             result = _with_transport(host, work)
@@ -50,14 +55,10 @@ def each(
         progress.finished(host, result)
         return result
 
-    with ThreadPoolExecutor(max_workers=min(forks, len(hosts)) or 1) as pool:
+    with _stopped_by_interrupt() as stop, ThreadPoolExecutor(min(forks, len(hosts)) or 1) as pool:
         futures = [pool.submit(one, host) for host in hosts]
-        interrupted = _wait(futures)
-        results = [
-            (host, None if future.cancelled() else future.result())
-            for host, future in zip(hosts, futures, strict=True)
-        ]
-    return Done(results, interrupted)
+    results = [(host, future.result()) for host, future in zip(hosts, futures, strict=True)]
+    return Done(results, interrupted=stop.is_set())
 
 
 def _with_transport(host: Host, work: Callable[[Host, Transport], Result]) -> Result:
@@ -68,19 +69,23 @@ def _with_transport(host: Host, work: Callable[[Host, Transport], Result]) -> Re
         transport.close()
 
 
-def _wait(futures: Sequence[Future[Result]]) -> bool:
-    """Wait for all; on ^C drop those not begun and wait for the rest. Says whether that happened."""
+@contextmanager
+def _stopped_by_interrupt() -> Iterator[threading.Event]:
+    """An event that the first ^C sets; the second raises KeyboardInterrupt as ever.
+
+    A handler, because an exception between two instructions could lose a host that has just been begun.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def interrupted(_signal: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, interrupted)
     try:
-        _wait_all(futures)
-    except KeyboardInterrupt:
-        for future in futures:
-            future.cancel()
-        _wait_all(futures)
-        return True
-    return False
-
-
-def _wait_all(futures: Sequence[Future[Result]]) -> None:
-    pending = set(futures)
-    while pending:
-        _, pending = wait(pending, return_when=FIRST_COMPLETED)
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
