@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleetbox.hostside.detect import gates, gpu, kernel, userns, wsl
-from fleetbox.hostside.detect.attempt import Attempt
+from fleetbox.hostside.detect.attempt import Attempt, attempt
 from fleetbox.hostside.detect.userns import Blocked
 from fleetbox.hostside.paths import Places
 
@@ -180,3 +180,22 @@ def test_a_host_without_a_machine_id_has_no_host_id(host: Places) -> None:
     assert kernel.host_id(host) is None
     plant(host, "/etc/machine-id", "b08dfa6083e7567a1921a715000001fb\n")
     assert kernel.host_id(host) == "fa0a9324f247fc4cdac5cb8478956356d8167f363e167c1043ae3e14682cc06a"
+
+
+def test_a_probe_is_never_run_as_root() -> None:
+    """Root may do what workloads may not, so its success would prove nothing."""
+    ran = attempt(["id", "-u"], None)
+    assert ran.ok
+    assert ran.printed.strip() != "0"
+
+
+def test_a_probe_that_hangs_is_ended_with_all_its_children() -> None:
+    ran = attempt(["sh", "-c", "sleep 60 & sleep 60"], None, timeout=0.2)
+    assert ran == Attempt(False, "sh did not end within 0.2 s")
+
+
+def test_what_a_probe_says_is_one_printable_line() -> None:
+    rude = attempt(["sh", "-c", r"printf '\n \033[2Jno\nmore\n' >&2; exit 3"], None)
+    assert rude == Attempt(False, "?[2Jno")
+    assert attempt(["sh", "-c", "exit 3"], None) == Attempt(False, "exit status 3")
+    assert attempt(["/nowhere/bwrap"], None) == Attempt(False, "/nowhere/bwrap: No such file or directory")
