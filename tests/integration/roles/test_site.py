@@ -6,6 +6,7 @@ second run, and only at the end the removal. The tests look at what these left.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -82,6 +83,18 @@ def test_the_first_run_leaves_a_host_that_can_sandbox(site: Site, name: str) -> 
 def test_a_second_run_changes_nothing(site: Site, name: str) -> None:
     assert site.second.ended_well(site.hosts[name]), site.second.output
     assert site.second.recap[name]["changed"] == 0, site.second.output
+
+
+def test_a_second_run_costs_a_host_at_most_twelve_tasks(site: Site) -> None:
+    """Ansible's own cost per task is what a run costs; validation and refusals stay on the control machine."""
+    tasks = re.findall(r"^TASK \[(.*)\] \**\n((?:.+\n)*)", site.second.output, re.MULTILINE)
+    local = ("Validating arguments", "Refuse", "Keep the answer")
+    asked = [name for name, results in tasks if "ok: [plain]" in results and not _says(name, local)]
+    assert 0 < len(asked) <= 12, asked
+
+
+def _says(task: str, beginnings: tuple[str, ...]) -> bool:
+    return task.rpartition(" : ")[2].startswith(beginnings)
 
 
 @pytest.mark.parametrize("name", REFUSED)
