@@ -55,13 +55,3 @@ def _readme(role: Path) -> str:
     if not (begin and end):
         raise ValueError(f"{role / 'README.md'}: no markers {BEGIN} … {END}")
     return f"{before}{BEGIN}\n{table(role)}\n{END}{after}"
-
-
-def main() -> None:
-    """Rewrite the READMEs."""
-    for path, text in generated().items():
-        path.write_text(text)
-
-
-if __name__ == "__main__":
-    main()
