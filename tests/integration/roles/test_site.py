@@ -86,7 +86,7 @@ def test_a_second_run_changes_nothing(site: Site, name: str) -> None:
 
 
 def test_a_second_run_costs_a_host_at_most_twelve_tasks(site: Site) -> None:
-    """Ansible's own cost per task is what a run costs; validation and refusals stay on the control machine."""
+    """A run costs what Ansible costs per task; validation and refusals stay on the control machine."""
     tasks = re.findall(r"^TASK \[(.*)\] \**\n((?:.+\n)*)", site.second.output, re.MULTILINE)
     local = ("Validating arguments", "Refuse", "Keep the answer")
     asked = [name for name, results in tasks if "ok: [plain]" in results and not _says(name, local)]
