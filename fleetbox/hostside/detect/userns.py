@@ -16,7 +16,6 @@ from fleetbox.hostside.detect.attempt import Attempt, attempt
 from fleetbox.hostside.paths import Places
 
 LAYERS = ("net", "pid", "proc")
-_NOTHING = ["/bin/sh", "-c", ":"]  # /bin/true is not everywhere
 _SYSCTLS = (gates.MAXIMUM, gates.CLONE, gates.APPARMOR)
 
 Try = Callable[[frozenset[str]], Attempt]
@@ -41,7 +40,7 @@ def with_bwrap(path: str, user: str | None) -> Try:
             *["--ro-bind", "/", "/", "--dev", "/dev"],
             *(["--proc", "/proc"] if "proc" in layers else []),
             "--die-with-parent",
-            *_NOTHING,
+            *[path, "--version"],  # the one program that is certainly in there
         ]
         return attempt(argv, user)
 
@@ -58,7 +57,7 @@ def with_unshare(user: str | None) -> Try:
             *(["--net"] if "net" in layers else []),
             *(["--pid", "--fork", "--kill-child"] if "pid" in layers else []),
             *(["--mount-proc"] if {"pid", "proc"} <= layers else []),
-            *_NOTHING,
+            *["unshare", "--version"],
         ]
         return attempt(argv, user)
 
