@@ -129,13 +129,14 @@ def test_facts_reach_other_playbooks_without_an_installation(
 def test_with_a_driver_the_control_nodes_are_made_now_and_at_every_boot(
     lab: Lab, make_host: MakeHost, tmp_path: Path
 ) -> None:
-    """No driver can be loaded here: the facts are given, and the driver's helper only writes down its call."""
+    """No driver can be loaded here: facts are given, and the driver's helper writes down its call."""
     host = make_host("driver")
     host.put("/usr/bin/nvidia-modprobe", b'#!/bin/sh\necho "$@" >> /var/called\n', mode=0o755)
     role: dict[str, object] = {"ansible.builtin.include_role": {"name": "gpu"}}
     facts = {"gpu": {"kind": "nvidia", "driver": "570.86.15", "devices": [], "nodes": []}}
     playbook = _playbook(tmp_path, role, fleetbox_facts=facts)
-    assert play(lab, [host], playbook).ended_well(host)
+    run = play(lab, [host], playbook)
+    assert run.ended_well(host), run.output
     assert host.get("/var/called") == b"-c 0 -u\n"
     assert b'DRIVER=="nvidia"' in host.get("/etc/udev/rules.d/71-fleetbox-nvidia.rules")
     assert play(lab, [host], playbook).recap[host.name]["changed"] == 0
