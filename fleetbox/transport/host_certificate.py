@@ -53,7 +53,17 @@ def parse(blob: bytes) -> Certificate:
     critical, _extensions, _reserved = (message.get_string() for _ in range(3))
     authority = message.get_string()
     signed = message.get_so_far()
-    return Certificate(kind, tuple(names), after, before, critical, authority, signed, message.get_string())
+    signature = message.get_string()
+    inner = Message(signature)
+    # paramiko forgives a length that leads beyond the end; a certificate has one encoding.
+    if signed + _string(_string(inner.get_string()) + _string(inner.get_string())) != blob:
+        raise ValueError("its lengths do not add up")
+    return Certificate(kind, tuple(names), after, before, critical, authority, signed, signature)
+
+
+def _string(data: bytes) -> bytes:
+    """RFC 4251's string."""
+    return len(data).to_bytes(4, "big") + data
 
 
 def problem(blob: bytes, name: str, known: Sequence[Entry], revoked: Sequence[Entry]) -> str | None:
