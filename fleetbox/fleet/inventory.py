@@ -91,9 +91,10 @@ def _ask(argv: list[str], limit: str | None) -> dict[str, Any]:
     )
     if done.returncode != 0:
         what = f"the pattern {limit!r}" if limit and "host pattern" in done.stderr else "the inventory"
+        unnamed = not any(word.startswith("--inventory=") for word in argv)
         raise UsageError(
             f"{what} is refused by Ansible: {_reason(done.stderr)}",
-            hint=f"repeat it with: {shlex.join(argv)}",
+            hint=("name one with -i; " if unnamed else "") + f"repeat it with: {shlex.join(argv)}",
         )
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

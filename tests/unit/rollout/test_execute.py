@@ -10,7 +10,6 @@ from fleetbox.fleet.inventory import Host
 from fleetbox.rollout.execute import each
 from fleetbox.transport import Transport
 
-
 REPO = Path(__file__).resolve().parents[3]
 
 
