@@ -3,7 +3,8 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,10 @@ class Bench:
     def sh(self, plan: Plan | Path, script: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
         return self.run(plan, "sh", "-c", script, **settings)
 
-    def start(self, plan: Plan | Path, script: str, *, before: str = ":") -> "subprocess.Popen[str]":
+    @contextmanager
+    def start(
+        self, plan: Plan | Path, script: str, *, before: str = ":"
+    ) -> Iterator["subprocess.Popen[str]"]:
         """A launch that is still running when this returns: it has done `before` and written `ready`."""
         settings: dict[str, Any] = (
             {"user": self.uid, "group": self.uid, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -61,9 +65,14 @@ class Bench:
             text=True,
             **settings,
         )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n", process.communicate()
-        return process
+        with process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n", process.communicate()
+                yield process
+            except BaseException:
+                process.kill()  # or leaving would wait for the workload
+                raise
 
     def make(self, relative: str, text: str | None = None) -> Path:
         """A file below `root`, or a directory without `text`, with its parents; all the account's own."""

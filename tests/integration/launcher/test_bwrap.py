@@ -35,12 +35,15 @@ def path_with(*directories: Path) -> dict[str, str]:
 
 def test_a_bwrap_in_the_working_directory_is_ignored(bench: Bench) -> None:
     program = shim(bench.workspace / "bin", "echo mine; exit 0")
-    done = bench.run(bench.plan(), "echo", "real", env=path_with(program.parent))
+    own(program, bench.uid)
+    plan = bench.plan(workspace="read")  # else the directory is ignored because it is writable
+    done = bench.run(plan, "echo", "real", env=path_with(program.parent))
     assert done.stdout == "real\n"
 
 
 def test_a_bwrap_below_a_writable_root_is_ignored(bench: Bench) -> None:
     program = shim(bench.make("home/tools"), "echo mine; exit 0")
+    own(program, bench.uid)
     plan = bench.plan(("rule", "write", "${HOME}/tools"))
     done = bench.run(plan, "echo", "real", env=path_with(program.parent))
     assert done.stdout == "real\n"
