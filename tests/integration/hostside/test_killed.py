@@ -1,12 +1,13 @@
 """SIGKILL at every step and before every change of the file system: what remains is the old or the new."""
 
 import itertools
+import shutil
 import signal
 
 import pytest
 
 from fleetbox.hostside.steps import ACTIVATION, REVERSAL, Step
-from tests.integration.hostside.host import Ended, HostTree, members
+from tests.integration.hostside.host import HostTree, members
 from tests.support.bundles import Built
 
 KILLED = -signal.SIGKILL
@@ -74,31 +75,34 @@ def test_killed_while_rolling_back(host: HostTree, old: Built, new: Built, step:
     assert_recovers(host, new)
 
 
-def _killed_before_each_change(host: HostTree, old: Built, new: Built, smoke: str) -> tuple[int, Ended]:
-    """Kill ever later, on one host that is healed in between, until a run gets through."""
+def _killed_before_each_change(host: HostTree, old: Built, new: Built, smoke: str) -> tuple[int, HostTree]:
+    """Kill ever later, each time on a copy of the same host, until a run gets through.
+
+    A copy: on a host that was healed, the new bundle would be in the store, and a run would have less to do.
+    """
+    template = HostTree(host.root / "template")
+    assert template.activate(old).code == 0
     for number in itertools.count(1):
-        assert host.activate(old).code == 0
-        done = host.activate(new, stop=f"call:{number}", smoke=smoke)
-        if done.code != KILLED:
-            return number - 1, done
-        assert_old_or_new(host, old, new)
+        shutil.copytree(template.root, host.root / str(number), symlinks=True)
+        copy = HostTree(host.root / str(number))
+        if copy.activate(new, stop=f"call:{number}", smoke=smoke).code != KILLED:
+            return number - 1, copy
+        assert_old_or_new(copy, old, new)
     raise AssertionError("unreachable")
 
 
 def test_killed_before_every_change_of_the_file_system(host: HostTree, old: Built, new: Built) -> None:
     """Finer than the steps, and independent of them: a change that no step marks is covered as well."""
-    changes, done = _killed_before_each_change(host, old, new, "pass")
-    assert (done.code, host.enforces(new)) == (0, True)
-    assert changes >= len(
-        ("lock", "next-generation", "rename", "generation", "two pointers", "switch", "unlink")
-    )
+    changes, last = _killed_before_each_change(host, old, new, "pass")
+    assert last.enforces(new)
+    assert changes > len(members(new)) + len(("publish", "counter", "number", "generation", "switch"))
 
 
 def test_killed_before_every_change_of_an_activation_that_fails(
     host: HostTree, old: Built, new: Built
 ) -> None:
-    _, done = _killed_before_each_change(host, old, new, "fail")
-    assert (done.code, host.enforces(old)) == (5, True)
+    _, last = _killed_before_each_change(host, old, new, "fail")
+    assert last.enforces(old)
 
 
 def test_killed_before_every_change_of_staging(host: HostTree, new: Built) -> None:
