@@ -143,11 +143,9 @@ def _rules(a: ResolvedPolicy, b: ResolvedPolicy) -> Iterator[Change]:
 
 
 def _effect_at(path: str, a: ResolvedPolicy, b: ResolvedPolicy) -> Effect:
-    """How access to a rule's path changes, to anything in it, and to the names protected in it."""
-    names = {"", "anything"}
-    for policy in (a, b):
-        names |= {*policy.filesystem.protect, *policy.filesystem.unprotect}
-        names |= {f"{name}/{part}" for name, parts in PROTECTED_PARTS.items() for part in parts}
+    """How access to a rule's path changes, to anything in it, and to what is protected in it."""
+    # What stays protected even in an unprotected name tells where protection begins and ends.
+    names = {"", "anything"} | {f"{name}/{part}" for name, parts in PROTECTED_PARTS.items() for part in parts}
     effects = {_compared(_width(a, f"{path}/{name}"), _width(b, f"{path}/{name}")) for name in names}
     if Effect.WIDENS in effects:
         return Effect.WIDENS

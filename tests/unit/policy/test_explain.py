@@ -63,6 +63,7 @@ def access(rules: list[tuple[str, str]], path: str, **filesystem: Any) -> Access
         ([("~/.*_history", "none")], "~/.bash_history", "none"),
         ([("~/.*_history", "none")], "~/a/.bash_history", "read"),
         ([("~/?", "none")], "~/ab", "read"),
+        ([("~/a/*", "none")], "~/a/.hidden.txt", "none"),
     ],
 )
 def test_the_longest_matching_path_decides(rules: list[tuple[str, str]], path: str, expected: str) -> None:

@@ -77,6 +77,11 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     path = tmp_path / "policy.yml"
     path.write_bytes(b"\xef\xbb\xbf" + (HEAD + "mode: read-only\n").replace("\n", "\r\n").encode())
     assert load_policy(path).mode is Mode.READ_ONLY
+    path.write_bytes(b"\xef\xbb\xbfkind: x\r\n")
+    with pytest.raises(PolicyInvalid) as caught:
+        load_policy(path)
+    (kind,) = (v for v in caught.value.violations if v.field == "kind")
+    assert (kind.column, kind.source) == (7, "kind: x")
 
 
 def test_a_preset_is_extended_by_name_and_a_file_relative_to_the_document(tmp_path: Path) -> None:
@@ -93,7 +98,7 @@ def test_later_documents_replace_values_and_add_to_lists(tmp_path: Path) -> None
     policy_file(
         tmp_path,
         "filesystem: {root: minimal, tmp: host, protect: [a]}\nenvironment: {set: {A: one, B: one}}\n"
-        "devices: {gpu: {select: 0}}\n",
+        "devices: {gpu: {select: [0]}}\n",
         "one.yml",
     )
     policy_file(tmp_path, "filesystem: {root: host, protect: [b]}\n", "two.yml")

@@ -1,11 +1,15 @@
 """Every mistake that a policy can contain is a violation at its place, with a hint; and all come at once."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from fleetbox.policy import Violation, render_violations
-from tests.unit.policy.documents import HEAD, HEAD_LINES, load, violations
+from fleetbox.policy import PolicyInvalid, Violation, load_policy, render_violations, schema
+from tests.unit.policy.documents import HEAD, HEAD_LINES, load, policy_file, violations
 
 EIGHT = """\
 mode: workspace-rite
@@ -422,6 +426,16 @@ filesystem:
     ]
 
 
+def test_entries_are_counted_as_written_although_wrong_ones_were_left_out(tmp_path: Path) -> None:
+    body = "filesystem: {rules: [{path: a, access: read}, {path: ~/*.x, access: read, why: x}]}\n"
+    fields = {v.field for v in violations(tmp_path, body)}
+    assert fields == {
+        "filesystem.rules[0].path",
+        "filesystem.rules[1].why",
+        "filesystem.rules[1].access",
+    }
+
+
 def test_a_field_that_is_wrong_contradicts_nothing(tmp_path: Path) -> None:
     body = "network: {mode: prxy, outbound: [{host: a.b, ports: [1]}]}\n"
     assert [v.field for v in violations(tmp_path, body)] == ["network.mode"]
@@ -431,6 +445,48 @@ def test_more_than_a_thousand_rules_are_one_violation(tmp_path: Path) -> None:
     rules = "".join(f"    - {{path: /d/{i}, access: read}}\n" for i in range(1001))
     found = violations(tmp_path, f"filesystem:\n  rules:\n{rules}")
     assert [(v.field, v.problem) for v in found] == [("filesystem.rules", "more than 1000 entries")]
+
+
+KNOWN = schema.json_schema()
+SECTIONS = [KNOWN, *KNOWN["$defs"].values()]
+keys = st.sampled_from(sorted({key for section in SECTIONS for key in section.get("properties", {})} | {"x"}))
+texts = st.sampled_from(
+    [
+        "~",
+        "/a",
+        "$WORKSPACE/*",
+        "none",
+        "write",
+        "*",
+        "a.b",
+        "1::",
+        "16GiB",
+        "",
+        "/dev/x",
+        ".git",
+        "base",
+        "\0",
+        "é/",
+    ]
+)
+scalars = st.none() | st.booleans() | st.integers(-1, 70_000) | texts
+data = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(keys, data, max_size=5))
+def test_any_data_is_a_policy_or_violations_with_hints(tmp_path: Path, document: dict[str, Any]) -> None:
+    path = policy_file(tmp_path, json.dumps(document), head="")
+    with pytest.raises(PolicyInvalid) as caught:  # the head is missing, whatever else is right
+        load_policy(path)
+    for violation in caught.value.violations:
+        assert violation.hint, violation
+        assert violation.line == 1
+    assert render_violations(caught.value.violations)
 
 
 def test_nothing_of_the_file_reaches_the_terminal_raw(tmp_path: Path) -> None:
