@@ -63,9 +63,10 @@ def render_error(error: FleetboxError) -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before hosts change. Raises UsageError without a terminal and without `yes`; Abort on "no"."""
+    """Ask before hosts change. Raises UsageError on "no", and without a terminal and without `yes`."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"{question} There is no terminal to ask on.", hint="add --yes to go ahead")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        raise UsageError("not confirmed; nothing was changed")

@@ -151,5 +151,5 @@ def test_a_host_with_a_gate_is_refused_with_its_remedy_and_left_untouched(
 def test_a_host_that_was_never_provisioned_is_told_how_to_be(fleet: Fleet, make_host: MakeHost) -> None:
     bare = make_host()
     code, hosts = fleet.push(BASE, "-l", bare.name)
-    assert (code, hosts[bare.name]["reason"]) == (5, "not_provisioned")
+    assert (code, hosts[bare.name]["reason"]) == (5, "not_provisioned"), hosts[bare.name]["message"]
     assert hosts[bare.name]["hint"] == f"ansible-playbook site.yml --limit {bare.name}"
