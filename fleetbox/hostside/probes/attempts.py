@@ -317,8 +317,14 @@ def see_own_process(name: str) -> str:
     return see_process(name)
 
 
+def holder(name: str) -> str:
+    """What the process that left daemon `name` behind is called."""
+    return "h" + name[:14]
+
+
 def linger(name: str) -> str:
-    """Leave a daemon behind that has nothing to do with us any more, and stay."""
+    """Leave a daemon behind that has nothing to do with us any more, and stay; both can be found by name."""
+    name_myself(holder(name))
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:

@@ -6,7 +6,6 @@ sandbox is the only difference between the two.
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import pwd
@@ -61,11 +60,6 @@ class Account(NamedTuple):
         """The clean environment that everything is started with."""
         return {"PATH": PATH, "HOME": self.home, "LANG": "C.UTF-8", "USER": self.name}
 
-    def describe(self) -> str:
-        """`name (uid N, groups a b)`."""
-        known = {group.gr_gid: group.gr_name for group in grp.getgrall()}
-        return f"{self.name} (uid {self.uid}, groups {' '.join(known.get(g, str(g)) for g in self.groups)})"
-
 
 class Finished(NamedTuple):
     """How a program ended. `code` is None when it was ended for its time or its output."""
@@ -85,17 +79,16 @@ def start(
     argv: Sequence[str],
     *,
     account: Account,
-    become: bool,
     program: str = "",
     environment: dict[str, str] | None = None,
     descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` with `program` on stdin, from /, with nothing inherited; `become`: as the account.
+    """Start `argv` with `program` on stdin, as the account, from /, with nothing inherited.
 
     Raises OSError when it cannot be started.
     """
     switch: dict[str, Any] = {}
-    if become and os.geteuid() == 0:
+    if os.geteuid() == 0:
         switch = {"user": account.uid, "group": account.gid, "extra_groups": list(account.groups)}
     # A file in memory instead of a pipe: nothing to write while reading, so nothing can block.
     stdin = os.memfd_create("fleetbox-probe")
@@ -148,18 +141,15 @@ class Launches(NamedTuple):
     account: Account
     policy: str | None = None
 
-    @property
-    def become(self) -> bool:
-        """Whether *we* become the account for a common launch: in a try-out; else the launcher does it."""
-        return self.installation.plan is not None
-
     def common(self, workspace: str) -> list[str]:
-        """The words of a launch through the active launch plan."""
+        """The words of a launch through the active launch plan.
+
+        The account starts it, as a person would, and not root with --user, which passes no environment on.
+        """
         if self.installation.plan is not None:
             return self.copied(workspace, self.installation.plan)
         return [
             self.installation.launcher,
-            *(["--user", self.account.name] if os.geteuid() == 0 else []),
             *(["--policy", self.policy] if self.policy else []),
             "--workspace", workspace, "--",
         ]  # fmt: skip
@@ -169,23 +159,21 @@ class Launches(NamedTuple):
         return [self.installation.launcher, "--plan", plan, "--workspace", workspace, "--"]
 
     def start(
-        self, words: Sequence[str], tried: Sequence[Attempt], *, become: bool, limit: float = attempts.LIMIT,
+        self, words: Sequence[str], tried: Sequence[Attempt], *, limit: float = attempts.LIMIT,
         environment: dict[str, str] | None = None, descriptors: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:  # fmt: skip
         """Start the program behind `words`, which are none for a control outside. Raises OSError."""
         calls = json.dumps([[attempt.operation, attempt.arguments] for attempt in tried])
         program = f"{_source()}\nmain(json.loads({calls!r}), {limit!r})\n"
         return start(
-            [*words, paths.PYTHON, "-I", "-S", "-"], account=self.account, become=become, program=program,
+            [*words, paths.PYTHON, "-I", "-S", "-"], account=self.account, program=program,
             environment=environment, descriptors=descriptors,
         )  # fmt: skip
 
-    def execute(
-        self, words: Sequence[str], tried: Sequence[Attempt], *, become: bool, **options: Any
-    ) -> Finished:
+    def execute(self, words: Sequence[str], tried: Sequence[Attempt], **options: Any) -> Finished:
         """Start and finish; what cannot be started ends with 126 or 127, as shells have it."""
         try:
-            return finish(self.start(words, tried, become=become, **options), timeout=LAUNCH_LIMIT)
+            return finish(self.start(words, tried, **options), timeout=LAUNCH_LIMIT)
         except FileNotFoundError as problem:
             return Finished(127, b"", str(problem).encode())
         except OSError as problem:

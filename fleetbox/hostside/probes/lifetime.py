@@ -41,9 +41,9 @@ def fails_closed(scene: Scene, launches: Launches) -> Verdict:
 
     def launch(name: str) -> Finished:
         words = launches.copied(scene.workspace, f"{scene.plans}/{name}.plan")
-        return launches.execute(words, program, become=True)
+        return launches.execute(words, program)
 
-    bare, intact = launches.execute([], program, become=True), launch("intact")
+    bare, intact = launches.execute([], program), launch("intact")
     outside = Control(_ran(bare), "the command ran" if _ran(bare) else bare.problem())
     inside = Control(_ran(intact), "an intact copy ran" if _ran(intact) else intact.problem())
 
@@ -74,9 +74,9 @@ def _ran(ended: Finished) -> bool:
 def dies_with_launcher(scene: Scene, launches: Launches) -> Verdict:
     """FBX-SYS-002: a daemon that the workload left behind is gone when the launcher was killed."""
     expected = "no process of the workload outlives its launcher"
-    outside = _outlives([], "fbo" + scene.token[:12], launches, become=True)
+    outside = _outlives([], "fbo" + scene.token[:12], launches)
     name = "fbi" + scene.token[:12]
-    inside = _outlives(launches.common(scene.workspace), name, launches, become=launches.become)
+    inside = _outlives(launches.common(scene.workspace), name, launches)
     controls = (
         Control(outside == "outlived", f"without a sandbox the daemon {outside or 'never appeared'}"),
         Control(bool(inside), "the daemon ran inside" if inside else "the daemon never appeared"),
@@ -90,10 +90,10 @@ def dies_with_launcher(scene: Scene, launches: Launches) -> Verdict:
     return Verdict(PASS, "ended", "the daemon ended with the launcher", expected, seen, *controls)
 
 
-def _outlives(words: Sequence[str], name: str, launches: Launches, *, become: bool) -> str:
+def _outlives(words: Sequence[str], name: str, launches: Launches) -> str:
     """Leave a daemon, kill what was started: `outlived`, `ended`, or "" when it never appeared."""
     try:
-        process = launches.start(words, [Attempt("linger", {"name": name})], become=become, limit=LINGER)
+        process = launches.start(words, [Attempt("linger", {"name": name})], limit=LINGER)
     except OSError:
         return ""
     try:
@@ -111,7 +111,7 @@ def _outlives(words: Sequence[str], name: str, launches: Launches, *, become: bo
         for stream in (process.stdout, process.stderr):
             if stream:
                 stream.close()
-        for pid in attempts.pids_named(name):
+        for pid in (*attempts.pids_named(name), *attempts.pids_named(attempts.holder(name))):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

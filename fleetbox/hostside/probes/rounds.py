@@ -39,7 +39,7 @@ class Round(NamedTuple):
 def outside(trials: Mapping[str, Trial], launches: Launches, around: Surroundings) -> Sequence[Outcome]:
     """What every target comes to without a sandbox; all of it undone again when this returns."""
     targets = [attempt for trial in trials.values() for attempt in trial.targets]
-    played = _round([], targets, launches, around, become=True)
+    played = _round([], targets, launches, around)
     return played.outcomes or [Outcome(False, value=played.problem)] * len(targets)
 
 
@@ -50,7 +50,7 @@ def inside(
     targets = [attempt for trial in trials.values() for attempt in trial.targets]
     twins = [attempt for trial in trials.values() for attempt in trial.twins]
     words = launches.common(around.workspace)
-    played = _round(words, [*targets, *twins], launches, around, become=launches.become)
+    played = _round(words, [*targets, *twins], launches, around)
     if not played.outcomes:
         return {check: _failed(trial, played) for check, trial in trials.items()}, {}
     return _judge(trials, played.outcomes, controls, len(targets))
@@ -76,11 +76,9 @@ def _failed(trial: Trial, inside: Round) -> Verdict:
     return Verdict(status, inside.reason, f"the launch failed: {inside.problem}", trial.expected)
 
 
-def _round(
-    words: Sequence[str], tried: Sequence[Attempt], launches: Launches, around: Surroundings, *, become: bool
-) -> Round:
+def _round(words: Sequence[str], tried: Sequence[Attempt], launches: Launches, around: Surroundings) -> Round:
     ended = launches.execute(
-        words, tried, become=become, environment=dict(around.environment), descriptors=[around.descriptor]
+        words, tried, environment=dict(around.environment), descriptors=[around.descriptor]
     )
     if ended.code == 0:
         try:

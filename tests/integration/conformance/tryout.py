@@ -17,6 +17,7 @@ from fleetbox.conformance import expect
 from fleetbox.hostside import payload
 from fleetbox.policy import ResolvedPolicy, load_policy
 from fleetbox.targets import TARGETS
+from tests.integration.conformance.mutations import HEAD
 
 DRIVER = """
 import json, sys
@@ -71,7 +72,7 @@ class Tryout:
     def policy(self, text: str) -> ResolvedPolicy:
         """A policy from its body; the head is added."""
         path = self.root / "policy.yml"
-        path.write_text(f"apiVersion: fleetbox/v1\nkind: SandboxPolicy\nmetadata: {{name: tried}}\n{text}")
+        path.write_text(HEAD + text)
         return load_policy(path)
 
     def compile(self, policy: ResolvedPolicy, name: str) -> Path:
@@ -87,7 +88,7 @@ class Tryout:
     def script(self, name: str, text: str) -> Path:
         """A stand-in for the launcher."""
         path = self.root / name
-        path.write_text("#!/bin/sh\n" + text)
+        path.write_text(text)
         path.chmod(0o755)
         return path
 

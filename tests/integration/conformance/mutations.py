@@ -1,0 +1,119 @@
+"""The table of mutations: for every check, one thing done wrong that it must notice, and it alone.
+
+Either a policy is loosened in one rule and held against the strict one; then the digest differs, too
+(FBX-POL-001). Or the launcher is one that does a single thing wrong. Or a filter was changed behind our back.
+"""
+
+import shlex
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+HEAD = "apiVersion: fleetbox/v1\nkind: SandboxPolicy\nmetadata: {name: tried}\n"
+STRICT = """
+devices: {gpu: {mode: none}}
+filesystem:
+  rules:
+    - {path: ~/.ssh, access: none}
+    - {path: ~/.aws, access: none}
+"""
+DIGEST = "FBX-POL-001"
+SHELL = "#!/bin/sh\n"
+
+Script = Callable[[str], str]
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One of: `policy` in the place of the strict one; `launcher`, a stand-in's text by the real one's path;
+    `damage`, of the files of a policy those that are changed.
+    """
+
+    check: str
+    what: str
+    policy: str = ""
+    launcher: Script | None = None
+    damage: Callable[[Files], Files] | None = None
+
+    @property
+    def reds(self) -> set[str]:
+        """What must be red on an installation, where artifacts have digests."""
+        return {self.check, DIGEST} if self.policy or self.damage else {self.check}
+
+
+def loosened(check: str, text: str, *, instead_of: str = "") -> Mutation:
+    policy = STRICT.replace(instead_of, text) if instead_of else STRICT + text
+    return Mutation(check, " ".join(text.split()) or f"without {instead_of.strip()}", policy=policy)
+
+
+def edited(old: str, new: str) -> Script:
+    """Changes one thing in the bubblewrap command that the launcher would run."""
+    return lambda launcher: (
+        f'{SHELL}command=$({shlex.quote(launcher)} --dry-run "$@") || exit $?\n'
+        f"edited=$(printf '%s' \"$command\" | sed {shlex.quote(f's|{old}|{new}|')})\n"
+        '[ "$edited" != "$command" ] || exit 99\n'
+        'eval "exec $edited"\n'
+    )
+
+
+def fails_open(launcher: str) -> str:
+    real = shlex.quote(launcher)
+    return (
+        f'{SHELL}{real} --dry-run "$@" >/dev/null 2>&1 && exec {real} "$@"\n'
+        'while [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    )
+
+
+def leaves_orphans(launcher: str) -> str:
+    # A shell gives what it does not wait for /dev/null as stdin, hence the detour.
+    return f'{SHELL}exec 9<&0\nsetsid {shlex.quote(launcher)} "$@" <&9 9<&- &\nwait $!\n'
+
+
+def allow_unix_sockets(files: Files) -> Files:
+    narrow = [name for name in files if name.endswith("-nounix.bpf")]
+    return {name: files[name.replace("nounix", "unix")] for name in narrow}
+
+
+def allow_keyctl(files: Files) -> Files:
+    """Compare with a number that no call has, where keyctl's was compared with."""
+    filters = {name: content for name, content in files.items() if name.endswith(".bpf")}
+    return {name: _without(content, 250 if "x86_64" in name else 219) for name, content in filters.items()}
+
+
+def _without(content: bytes, number: int) -> bytes:
+    jump_if_equal, unused = 0x15, 0x0FFFFFFF
+    lines = list(struct.iter_unpack("<HBBI", content))
+    assert any(code == jump_if_equal and k == number for code, _, _, k in lines)
+    return b"".join(
+        struct.pack("<HBBI", code, yes, no, unused if (code, k) == (jump_if_equal, number) else k)
+        for code, yes, no, k in lines
+    )
+
+
+SSH = "    - {path: ~/.ssh, access: none}\n"
+MUTATIONS = (
+    Mutation("FBX-SBX-001", "bwrap without --unshare-uts", launcher=edited("--unshare-uts ", "")),
+    Mutation("FBX-SBX-002", "a launcher that runs the command when it must refuse", launcher=fails_open),
+    loosened("FBX-FS-001", "    - {path: ~/projects, access: write}"),
+    loosened("FBX-FS-002", "  workspace: read"),
+    loosened("FBX-FS-003", "  unprotect: [.git]"),
+    loosened("FBX-FS-004", "  unprotect: [.claude]"),
+    loosened("FBX-FS-005", "", instead_of=SSH),
+    loosened("FBX-FS-006", "    - {path: ~/.bashrc, access: write}"),
+    loosened("FBX-FS-008", "  tmp: host"),
+    loosened("FBX-NET-001", "network: {mode: host}"),
+    Mutation("FBX-NET-004", "a filter that lets AF_UNIX through", damage=allow_unix_sockets),
+    loosened("FBX-NS-001", "process: {nested_sandboxes: true}"),
+    Mutation(
+        "FBX-NS-002", "bwrap that keeps a capability", launcher=edited("--cap-drop ALL", "--cap-add CAP_KILL")
+    ),
+    Mutation(
+        "FBX-NS-003", "bwrap with the host's /proc", launcher=edited("--proc /proc", "--ro-bind /proc /proc")
+    ),
+    Mutation("FBX-SYS-001", "a filter that lets keyctl through", damage=allow_keyctl),
+    Mutation("FBX-SYS-002", "a launcher that is not waited for", launcher=leaves_orphans),
+    loosened("FBX-GPU-001", "devices: {gpu: {mode: auto}}", instead_of="devices: {gpu: {mode: none}}"),
+    loosened("FBX-ENV-001", "environment: {pass: [AWS_SECRET_ACCESS_KEY]}"),
+    loosened("FBX-POL-001", "environment: {set: {EDITOR: vi}}"),
+)
