@@ -145,7 +145,7 @@ def _tmp_is_private_or_shared(merged: _Merged) -> Iterator[Violation]:
     if "filesystem.tmp" in merged.broken or (tmp and tmp.value == Tmp.HOST):
         return
     for rule, entry in merged.writable():
-        if rule.path in ("/tmp", paths.TMPDIR):  # noqa: S108 - a name to compare with, not a file to open
+        if rule.path in (*paths.TMP, paths.TMPDIR):
             hint = "write filesystem.tmp: host to share the host's, or remove the rule"
             yield entry.position.violation(RULES, "writable where a private /tmp is", rule.path, hint)
 

@@ -13,7 +13,7 @@ from fleetbox.policy import paths
 from fleetbox.policy.model import PROTECTED_PARTS, STRENGTH, Access, Mode, Root, Tmp
 from fleetbox.policy.resolve import ResolvedPolicy
 
-_TMP = PurePath("/tmp")  # noqa: S108 - the name that a private one is mounted over
+_TMPDIR = PurePath(paths.TMP[0])  # what programs and the launcher take where TMPDIR is not set
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,12 @@ class _Claim:
 
 
 def explain(
-    policy: ResolvedPolicy, path: str, *, workspace: PurePath, home: PurePath, tmpdir: PurePath = _TMP
+    policy: ResolvedPolicy,
+    path: str,
+    *,
+    workspace: PurePath,
+    home: PurePath,
+    tmpdir: PurePath = _TMPDIR,
 ) -> Decision:
     """The access to `path`, which may be relative to the workspace or begin with a placeholder.
 
@@ -86,8 +91,8 @@ def _claims(policy: ResolvedPolicy, place: _Place, wanted: str) -> Iterator[_Cla
         why = "a minimal root shows only what programs need to start; the target lists it"
         yield _Claim("/", Access.NONE, "filesystem.root: minimal", why)
     why = "an empty one for this sandbox" if files.tmp is Tmp.PRIVATE else "shared with the host"
-    for tmp in {str(_TMP), place.tmpdir}:
-        shared = files.tmp is Tmp.HOST
+    shared = files.tmp is Tmp.HOST
+    for tmp in paths.TMP:
         yield _Claim(tmp, Access.WRITE, f"filesystem.tmp: {files.tmp}", why, protects=shared)
     yield _Claim(
         posixpath.normpath(place.workspace),

@@ -269,7 +269,7 @@ class Filesystem(Section):
     workspace: Literal[Access.WRITE, Access.READ] = Field(
         Access.WRITE, description="The directory given to `fleetbox-run`, by default the current one."
     )
-    tmp: Tmp = Field(Tmp.PRIVATE, description="An empty /tmp for each sandbox, or the host's.")
+    tmp: Tmp = Field(Tmp.PRIVATE, description="An empty /tmp and /var/tmp for each sandbox, or the host's.")
     rules: tuple[Rule, ...] = Field(
         (), max_length=MAX_RULES, description="Exceptions; the longest matching path decides."
     )

@@ -14,6 +14,8 @@ HOME = "${HOME}"
 WORKSPACE = "${WORKSPACE}"
 TMPDIR = "${TMPDIR}"
 PLACEHOLDERS = (HOME, WORKSPACE, TMPDIR)
+# What `filesystem.tmp` is about.
+TMP = ("/tmp", "/var/tmp")  # noqa: S108 - names that a private directory is mounted over
 
 # PATH_MAX less its NUL, and NAME_MAX: longer names exist on no host, and the launcher refuses them.
 MAX_PATH = 4095

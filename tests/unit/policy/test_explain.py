@@ -34,6 +34,7 @@ def access(rules: list[tuple[str, str]], path: str, **filesystem: Any) -> Access
         ([], "/home/me/work", "write"),
         ([], "/home/me/working", "read"),
         ([], "/tmp/x", "write"),
+        ([], "/var/tmp/x", "write"),
         ([], "../x", "read"),
         ([("~", "write"), ("~/a", "none"), ("~/a/b", "write")], "~/a/b/c", "write"),
         ([("~", "write"), ("~/a", "none"), ("~/a/b", "write")], "~/a/c", "none"),

@@ -360,6 +360,7 @@ def test_a_value_that_means_nothing_is_refused(tmp_path: Path, body: str, field:
             "unprotect",
         ),
         ("filesystem: {unprotect: [.gti]}", "filesystem.unprotect", "not a protected name", ".git"),
+        (rule("/var/tmp", "write"), "filesystem.rules", "writable where a private /tmp is", "tmp: host"),
         (rule("/tmp", "write"), "filesystem.rules", "writable where a private /tmp is", "tmp: host"),
     ],
 )
