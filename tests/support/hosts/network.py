@@ -23,6 +23,11 @@ def address(index: int) -> str:
     return f"10.66.{1 + index // 250}.{1 + index % 250}"
 
 
+def hardware_address(index: int) -> str:
+    """Fixed for each address: the controller would send to the last owner's until its ARP entry expires."""
+    return f"02:00:0a:42:{1 + index // 250:02x}:{1 + index % 250:02x}"
+
+
 def link(index: int) -> str:
     return f"host{index}"
 
@@ -49,7 +54,7 @@ def plug(netns: str, index: int, pid: int) -> None:
     """Give the process's network namespace an eth0 whose other end hangs on the lab's bridge."""
     port = link(index)
     _ip(
-        f"link add {port} type veth peer name eth0 netns {pid}",
+        f"link add {port} type veth peer name eth0 address {hardware_address(index)} netns {pid}",
         f"link set {port} master br0 up",
         netns=netns,
     )
