@@ -85,6 +85,9 @@ static void add_entry(const struct launch *launch, const struct bwrap *bwrap, co
         case ENTRY_LINK:
             ADD(argv, "--symlink", entry->target, entry->path);
             return;
+        case ENTRY_PIN:
+            ADD(argv, "--bind", entry->path, entry->path);
+            return;
         case ENTRY_BIND:
             if (entry->access == ACCESS_NONE) {
                 add_mask(launch, bwrap, entry, argv);
@@ -117,17 +120,24 @@ static const char *start_dir(const struct launch *launch) {
     return entry && entry->access == ACCESS_NONE ? launch->workspace : launch->cwd;
 }
 
-/* What the inner stage must find mounted: everything that keeps the workload out or from writing. */
+static const char *identity(const struct entry *entry) {
+    if (entry->access == ACCESS_NONE || !entry->ino) {
+        return "-";
+    }
+    return mem_text("%x:%x:%ju", major(entry->dev), minor(entry->dev), (uintmax_t)entry->ino);
+}
+
+/* What the inner stage must find mounted: everything that keeps the workload out or from writing, and the pins:
+ * a writable bind through a link that was planted since would open what the link leads to. */
 static void add_expected(const struct launch *launch, struct strings *argv) {
     for (size_t i = 0; i < launch->entries.count; i++) {
         const struct entry *entry = &launch->entries.item[i];
-        bool denied = entry->access == ACCESS_NONE;
-        if (entry->kind == ENTRY_LINK || !(denied || (entry->in_root && entry->access == ACCESS_READ))) {
-            continue;
+        bool closed = entry->access == ACCESS_NONE || (entry->in_root && entry->access == ACCESS_READ);
+        if (entry->pinned) {
+            ADD(argv, "--pinned", identity(entry), entry->path);
+        } else if (closed && entry->kind != ENTRY_LINK) {
+            ADD(argv, "--expect", identity(entry), entry->path);
         }
-        bool pinned = !denied && entry->ino;
-        const char *identity = pinned ? mem_text("%x:%x:%ju", major(entry->dev), minor(entry->dev), (uintmax_t)entry->ino) : "-";
-        ADD(argv, "--expect", identity, entry->path);
     }
 }
 

@@ -18,6 +18,7 @@ enum entry_kind {
     ENTRY_MISSING, /* nothing is there: a mountpoint is made, and an empty read-only directory goes over it */
     ENTRY_DEVICE,  /* a device node that stays usable */
     ENTRY_LINK,    /* a symlink, recreated in a minimal root */
+    ENTRY_PIN,     /* a writable directory on the way to a guarded one: only there so that it cannot be renamed */
 };
 
 struct entry {
@@ -28,6 +29,8 @@ struct entry {
     bool protects;  /* a protected name: nothing below it may be opened for writing again */
     bool in_root;   /* lies below a writable root: the inner stage verifies it */
     bool reopened;  /* a mask with something visible below it */
+    bool pinned;    /* something guarded lies below: kept as a mount of its own, which nothing can rename */
+    bool roams;     /* a match that the next launch finds wherever it is moved to: needs no pins */
     dev_t dev;
     ino_t ino;      /* 0 where there is nothing to pin */
     const char *why;
@@ -45,7 +48,7 @@ void entries_add(struct entries *entries, struct entry entry);
 /* The entry of a resolved path. */
 struct entry entry_at(const struct resolved *place, enum access access, const char *why);
 
-/* Sorts, merges, drops what changes nothing, marks reopened masks. Refuses a writable entry below a protected
+/* Sorts, merges, pins, drops what changes nothing, marks reopened masks. Refuses a writable entry below a protected
  * name. `visible` says whether what no entry covers can be seen (root: host) or not (root: minimal). */
 void entries_order(struct entries *entries, const struct roots *roots, bool visible);
 

@@ -16,6 +16,7 @@ enum { VISIT_LIMIT = 200 * 1000, MATCH_LIMIT = 1000, DEPTH_LIMIT = 64, COMPONENT
 struct glob {
     struct launch *launch;
     const char *component[COMPONENT_LIMIT + 1]; /* NULL-terminated */
+    bool roams;
     size_t visited;
     size_t matched;
 };
@@ -90,7 +91,9 @@ static void deny(struct glob *glob, const char *path) {
     }
     struct resolved place = resolve(target, &glob->launch->roots);
     if (place.found == FOUND) {
-        entries_add(&glob->launch->entries, entry_at(&place, ACCESS_NONE, "glob"));
+        struct entry entry = entry_at(&place, ACCESS_NONE, "glob");
+        entry.roams = glob->roams;
+        entries_add(&glob->launch->entries, entry);
     }
 }
 
@@ -136,6 +139,16 @@ static void split(struct glob *glob, const char *pattern) {
     }
 }
 
+/* With `**` and one component, over the whole of what can be written, a match stays one wherever the workload
+ * moves it or a directory above it. Any other pattern loses it then. */
+static bool finds_anywhere(const struct glob *glob, const char *base) {
+    const struct roots *roots = &glob->launch->roots;
+    bool any_depth = glob->component[0] && strcmp(glob->component[0], "**") == 0 && glob->component[1] &&
+                     !glob->component[2];
+    const struct root *root = roots_holding(roots, base);
+    return any_depth && root && strcmp(root->path, base) == 0 && !roots_above(roots, base);
+}
+
 void collect_globs(struct launch *launch) {
     for (size_t i = 0; i < launch->plan.op_count; i++) {
         const struct op *op = &launch->plan.op[i];
@@ -146,6 +159,7 @@ void collect_globs(struct launch *launch) {
         split(&glob, op->arg[1]);
         struct resolved base = find(launch, op->arg[0]);
         if (base.found == FOUND) {
+            glob.roams = finds_anywhere(&glob, base.path);
             visit(&glob, AT_FDCWD, base.path, base.path, closure(&glob, 1), 0);
         }
     }

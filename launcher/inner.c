@@ -36,7 +36,7 @@ struct inner {
     int control; /* -1: nobody listens, messages go to stderr */
     int filter;
     uint64_t blocked;
-    char **expect; /* pairs of identity and path, as they stand in argv */
+    char **expect; /* option, identity and path, as they stand in argv */
     size_t expected;
     char **command;
     pid_t workload;
@@ -89,7 +89,7 @@ static void parse(struct inner *inner, char **argv) {
             inner->filter = number(inner, argv[1]);
         } else if (strcmp(*argv, "--blocked-signals") == 0) {
             inner->blocked = strtoull(argv[1], NULL, 16);
-        } else if (strcmp(*argv, "--expect") == 0 && argv[2]) {
+        } else if ((strcmp(*argv, "--expect") == 0 || strcmp(*argv, "--pinned") == 0) && argv[2]) {
             inner->expect = inner->expect ? inner->expect : argv;
             inner->expected++;
             argv++;
@@ -106,7 +106,8 @@ static void parse(struct inner *inner, char **argv) {
 static void verify(const struct inner *inner) {
     for (size_t i = 0; i < inner->expected; i++) {
         const char *const *words = (const char *const *)inner->expect + 3 * i;
-        const char *problem = mount_problem(words[2], words[1]);
+        bool pinned = strcmp(words[0], "--pinned") == 0;
+        const char *problem = mount_problem(words[2], words[1], !pinned);
         if (problem) {
             give_up(inner, "%s is not protected as it should be: %s", words[2], problem);
         }

@@ -57,7 +57,7 @@ static bool is_mount_root(const struct statx *st, const char *path) {
     return is_listed(path);
 }
 
-const char *mount_problem(const char *path, const char *identity) {
+const char *mount_problem(const char *path, const char *identity, bool closed) {
     struct statx st;
     if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO, &st) != 0) {
         return strerror(errno);
@@ -72,6 +72,9 @@ const char *mount_problem(const char *path, const char *identity) {
     snprintf(have, sizeof have, "%x:%x:%ju", st.stx_dev_major, st.stx_dev_minor, (uintmax_t)st.stx_ino);
     if (strcmp(identity, "-") != 0 && strcmp(identity, have) != 0) {
         return "another file is mounted there";
+    }
+    if (!closed) {
+        return NULL;
     }
     struct statvfs fs;
     if (statvfs(path, &fs) != 0) {

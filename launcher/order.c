@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "entries.h"
 #include "mem.h"
@@ -22,7 +23,7 @@ struct entry entry_at(const struct resolved *place, enum access access, const ch
     };
 }
 
-/* Parent first; at one path the stronger access first, and a private directory before a bind of the host's. */
+/* Parent first; at one path the stronger access first, a private directory before a bind of the host's, a pin last. */
 static int compare(const void *left, const void *right) {
     const struct entry *a = left;
     const struct entry *b = right;
@@ -33,15 +34,21 @@ static int compare(const void *left, const void *right) {
     if (order == 0) {
         order = (b->kind == ENTRY_TMP) - (a->kind == ENTRY_TMP);
     }
+    if (order == 0) {
+        order = (a->kind == ENTRY_PIN) - (b->kind == ENTRY_PIN);
+    }
     return order ? order : (int)b->protects - (int)a->protects;
 }
 
-static void merge(struct entries *entries) {
+static void sort(struct entries *entries) {
+    qsort(entries->item, entries->count, sizeof *entries->item, compare);
     size_t kept = 0;
     for (size_t i = 0; i < entries->count; i++) {
-        struct entry *entry = &entries->item[i];
-        if (kept && strcmp(entries->item[kept - 1].path, entry->path) == 0) {
-            entries->item[kept - 1].protects |= entry->protects && entry->access == entries->item[kept - 1].access;
+        const struct entry *entry = &entries->item[i];
+        struct entry *same = kept ? &entries->item[kept - 1] : NULL;
+        if (same && strcmp(same->path, entry->path) == 0) {
+            same->protects |= entry->protects && entry->access == same->access;
+            same->pinned |= entry->pinned && same->kind == ENTRY_BIND && same->access == ACCESS_WRITE;
             continue;
         }
         entries->item[kept++] = *entry;
@@ -49,10 +56,54 @@ static void merge(struct entries *entries) {
     entries->count = kept;
 }
 
+static void add_pin(struct entries *entries, const char *path) {
+    struct resolved place = {.found = FOUND, .path = path};
+    if (lstat(path, &place.st) != 0 || !S_ISDIR(place.st.st_mode)) {
+        refuse("start again", "%s changed while the sandbox was being prepared", path);
+    }
+    struct entry pin = entry_at(&place, ACCESS_WRITE, "cannot be renamed: what lies below is guarded");
+    pin.kind = ENTRY_PIN;
+    pin.pinned = true;
+    entries_add(entries, pin);
+}
+
+static const char *parent_of(const char *path) {
+    return mem_copy(path, (size_t)(strrchr(path, '/') - path));
+}
+
+static bool is_guarded(const struct entry *entry) {
+    return (entry->access != ACCESS_WRITE || entry->kind == ENTRY_MISSING) && !entry->roams;
+}
+
+/* A mount follows its directory when a directory above is renamed, and the next launch would find nothing to
+ * guard at the old path. So what leads to a guarded path becomes a mount itself: renaming one gives EBUSY. */
+static void add_pins(struct entries *entries, const struct roots *roots) {
+    const char *before = "";
+    size_t count = entries->count;
+    for (size_t i = 0; i < count; i++) {
+        const char *path = entries->item[i].path;
+        if (!roots_holding(roots, path) || !is_guarded(&entries->item[i])) {
+            continue;
+        }
+        const char *above = parent_of(path);
+        while (roots_above(roots, above) && !path_below(before, above)) {
+            add_pin(entries, above);
+            above = parent_of(above);
+        }
+        before = path;
+    }
+    if (entries->count > count) {
+        sort(entries);
+    }
+}
+
 /* True when the sandbox would be the same without `entry`, `above` being what decides around it. */
 static bool changes_nothing(const struct entry *entry, const struct entry *above, bool visible) {
     if (entry->kind == ENTRY_TMP || entry->kind == ENTRY_LINK || entry->kind == ENTRY_DEVICE) {
         return false;
+    }
+    if (entry->kind == ENTRY_PIN) { /* anywhere else it would reopen what is closed */
+        return !above || above->access != ACCESS_WRITE || (above->kind != ENTRY_BIND && above->kind != ENTRY_PIN);
     }
     if (!above) {
         return visible ? entry->access == ACCESS_READ && entry->kind == ENTRY_BIND : entry->access == ACCESS_NONE;
@@ -63,7 +114,8 @@ static bool changes_nothing(const struct entry *entry, const struct entry *above
         case ENTRY_MISSING:
             return true;
         case ENTRY_BIND:
-            return entry->access == above->access && entry->kind != ENTRY_MISSING;
+        case ENTRY_PIN:
+            return entry->access == above->access && entry->kind != ENTRY_MISSING && !entry->pinned;
         case ENTRY_DEVICE:
         case ENTRY_LINK:
             return true;
@@ -108,14 +160,14 @@ static void mark_reopened(struct entry *kept, size_t count, const char *path) {
 }
 
 void entries_order(struct entries *entries, const struct roots *roots, bool visible) {
-    qsort(entries->item, entries->count, sizeof *entries->item, compare);
-    merge(entries);
+    sort(entries);
+    add_pins(entries, roots);
     size_t kept = 0;
     for (size_t i = 0; i < entries->count; i++) {
         struct entry entry = entries->item[i];
         const struct root *root = roots_holding(roots, entry.path);
         entry.in_root = root && (strcmp(root->path, entry.path) != 0 || entry.access != ACCESS_WRITE);
-        bool writable = entry.access == ACCESS_WRITE && entry.kind != ENTRY_DEVICE;
+        bool writable = entry.access == ACCESS_WRITE && entry.kind != ENTRY_DEVICE && entry.kind != ENTRY_PIN;
         if (writable && is_protected(entries, kept, entry.path)) {
             refuse_reopening(&entry);
         }

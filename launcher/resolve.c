@@ -33,6 +33,15 @@ const struct root *roots_holding(const struct roots *roots, const char *path) {
     return best;
 }
 
+bool roots_above(const struct roots *roots, const char *path) {
+    for (size_t i = 0; i < roots->count; i++) {
+        if (path_below(path, roots->item[i].path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The text still to walk: the rest of a path, pushed before it the targets of links met on the way. */
 struct walk {
     char at[PATH_LIMIT]; /* canonical so far; "" is the root directory */

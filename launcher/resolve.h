@@ -41,6 +41,9 @@ void roots_add(struct roots *roots, const char *path, const struct stat *st);
 /* The innermost writable root that holds `path`, itself included; NULL for none. */
 const struct root *roots_holding(const struct roots *roots, const char *path);
 
+/* True when a writable root lies above `path`. */
+bool roots_above(const struct roots *roots, const char *path);
+
 /* Resolves REST (relative, "" allowed) from the canonical directory BASE. Refuses a symlink that lies below
  * one of `roots`, naming it. */
 struct resolved resolve_below(const char *base, const char *rest, const struct roots *roots);

@@ -54,6 +54,7 @@ static const char *words(const struct entry *entry) {
         case ENTRY_LINK:
             return "link";
         case ENTRY_BIND:
+        case ENTRY_PIN:
             break;
     }
     return entry->access == ACCESS_WRITE ? "write" : entry->access == ACCESS_READ ? "read" : "none";

@@ -58,20 +58,22 @@ PARITY: tuple[Row, ...] = (
     Row(
         "filesystem.rules",
         _PARTIAL,
-        "bind mounts and masks; a pattern covers what exists at launch, not files that appear later; the "
-        "workload can rename a directory that leads to a rule's path, and the next launch then misses it",
+        "bind mounts and masks; a pattern covers what exists at launch, not files that appear later; a "
+        "directory that leads to a denied or read-only path cannot be renamed, and is a mount of its own: "
+        "moving a file out of it copies the file",
     ),
     Row(
         "filesystem.protect",
         _PARTIAL,
         "read-only mounts; a process outside the sandbox can detach one by renaming the name on the host; "
-        "names below deeper directories (sub/.git) are not covered",
+        "a name is protected directly below each writable root, not below deeper directories (sub/.git)",
     ),
     Row(
         "filesystem.unprotect",
         _PARTIAL,
-        "hooks and settings in .git stay read-only; but a workload that may write there can add a commondir "
-        "file or a submodule, which lead the git outside to settings of its own making",
+        "hooks and settings in .git stay read-only, and .git cannot be replaced; but a workload that may "
+        "write there can add a commondir file or a submodule, which lead the git outside to settings of its "
+        "own making",
     ),
     Row("network.mode", _ENFORCED, "an empty network namespace", "none"),
     Row("network.mode", _NOT_BUILT, "the egress proxy is not built", "proxy"),
