@@ -53,12 +53,28 @@ def _allowed_on_ci(reason: str) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    _show_mutations(terminalreporter)
     skips = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
     terminalreporter.section("skips by reason")
     for reason, count in sorted(skips.items()):
         terminalreporter.write_line(f"{count:4d}  {reason}")
     if not skips:
         terminalreporter.write_line("   0  nothing was skipped")
+
+
+def _show_mutations(terminalreporter: Any) -> None:
+    """What was done wrong, and whether its check, and it alone, noticed."""
+    rows = [
+        (name == "passed", text)
+        for name in ("passed", "failed")
+        for report in terminalreporter.stats.get(name, [])
+        for key, text in report.user_properties
+        if key == "mutation"
+    ]
+    if rows:
+        terminalreporter.section("mutations: check, where, what was done wrong")
+        for noticed, text in sorted(rows, key=lambda row: row[1]):
+            terminalreporter.write_line(f"{'red as it must be' if noticed else 'NOT AS IT MUST BE'}  {text}")
 
 
 @pytest.fixture(scope="session")

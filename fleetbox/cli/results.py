@@ -8,7 +8,7 @@ import click
 
 from fleetbox.cli import settings
 from fleetbox.cli.options import json_option, state_dir_option
-from fleetbox.cli.output import print_json
+from fleetbox.cli.output import print_json, say
 from fleetbox.conformance import matrix as terminal
 from fleetbox.conformance.exporters import json_report
 from fleetbox.conformance.matrix import CELLS, escape
@@ -111,8 +111,11 @@ def matrix(failures: bool, state_dir: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"schema_version": 1, "hosts": [_plain(vars(row)) for row in rows]})
         return
+    if not rows and failures:
+        say("on no host did anything fail")
+        return
     if not rows:
-        raise UsageError("no host failed" if failures else _NO_RUNS, hint=_VERIFY)
+        raise UsageError(_NO_RUNS, hint=_VERIFY)
     shown = [terminal.Row(r.host, r.state, r.reason, r.policy, r.statuses) for r in rows]
     for line in terminal.render(shown, width=_width()):
         click.echo(line)

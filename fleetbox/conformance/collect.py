@@ -39,9 +39,7 @@ def from_host(
 ) -> HostRecord:
     """One remote call. Raises what the transport raises; a bad answer is a record of its own."""
     with ExitStack() as stack:
-        peer = egress_peer
-        if peer is None and transport.local_address:
-            peer = stack.enter_context(Peer(transport.local_address)).name
+        peer = egress_peer or _own_peer(transport, stack)
         request = {
             "checks": list(intent.checks),
             "user": host.workload_user,
@@ -51,6 +49,16 @@ def from_host(
         argv = [paths.HOST_PROGRAM, "probe"]
         completed = run_as_root(transport, argv, stdin=json.dumps(request).encode(), timeout=TIMEOUT)
     return of_answer(host, intent, completed)
+
+
+def _own_peer(transport: Transport, stack: ExitStack) -> str | None:
+    """A port here, unless the host knows this machine by an address that is not its own: behind NAT."""
+    if transport.local_address is None:
+        return None
+    try:
+        return stack.enter_context(Peer(transport.local_address)).name
+    except OSError:
+        return None
 
 
 def of_answer(host: Host, intent: Intent, completed: Completed) -> HostRecord:

@@ -68,10 +68,17 @@ class Finished(NamedTuple):
     stdout: bytes
     stderr: bytes
 
+    @property
+    def too_much(self) -> bool:
+        """Whether it said more than anybody wants to keep."""
+        return max(len(self.stdout), len(self.stderr)) > OUTPUT_LIMIT
+
     def problem(self) -> str:
         """The first words of stderr, or how it ended, in printable characters."""
         text = self.stderr.decode("utf-8", "replace").strip()
         said = "".join(letter if letter.isprintable() else " " for letter in text[:400])
+        if self.too_much:
+            return "it said too much"
         return said or ("took too long" if self.code is None else f"ended with {self.code}")
 
 

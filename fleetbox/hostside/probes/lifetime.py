@@ -97,7 +97,8 @@ def _outlives(words: Sequence[str], name: str, launches: Launches) -> str:
     except OSError:
         return ""
     try:
-        if not _until(lambda: bool(attempts.pids_named(name)), APPEAR):
+        _until(lambda: bool(attempts.pids_named(name)) or process.poll() is not None, APPEAR)
+        if not attempts.pids_named(name):
             return ""
         process.kill()
         process.wait()

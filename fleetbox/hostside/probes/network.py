@@ -11,6 +11,11 @@ from fleetbox.hostside.probes.scene import Scene
 from fleetbox.hostside.probes.trial import Asked, Denied, Prepared
 
 
+def _is_loopback(address: str) -> bool:
+    """A control machine that is this host; inside, the address means the sandbox itself."""
+    return address == "::1" or address.startswith("127.")
+
+
 def egress(scene: Scene, asked: Asked) -> Prepared:
     """FBX-NET-001: this host's own address and its loopback; and the peer that the control machine names.
 
@@ -19,7 +24,7 @@ def egress(scene: Scene, asked: Asked) -> Prepared:
     own = {"address": scene.host_address, "port": scene.host_port, "token": scene.token}
     loopback = {"address": "127.0.0.1", "port": scene.loopback_port, "token": scene.token}
     targets = [Attempt("reach_tcp", own), Attempt("reach_tcp", loopback)]
-    if asked.egress_peer:
+    if asked.egress_peer and not _is_loopback(asked.egress_peer[0]):
         address, port = asked.egress_peer
         targets.append(Attempt("reach_tcp", {"address": address, "port": port}))
         targets.append(Attempt("send_udp", {"address": address, "port": port}))

@@ -89,7 +89,9 @@ def _round(words: Sequence[str], tried: Sequence[Attempt], launches: Launches, a
 
 
 def _reason(ended: Finished) -> str:
-    return "timeout" if ended.code is None else _ENDS.get(ended.code, "probe_crash")
+    if ended.code is None:
+        return "probe_crash" if ended.too_much else "timeout"
+    return _ENDS.get(ended.code, "probe_crash")
 
 
 def _parsed(text: bytes, count: int) -> list[Outcome]:

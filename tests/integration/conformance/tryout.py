@@ -62,6 +62,10 @@ class Tryout:
             os.chown(directory, self.uid, self.uid)
         return directory
 
+    def as_account(self) -> dict[str, Any]:
+        """Options of subprocess to run as the account."""
+        return {"user": self.uid, "group": self.uid, "extra_groups": []} if os.geteuid() == 0 else {}
+
     def file(self, path: Path, text: str) -> Path:
         """A new file of the account's."""
         path.write_text(text)
@@ -108,7 +112,7 @@ class Tryout:
             timeout=120,
             cwd="/",
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home)},
-            **({"user": self.uid, "group": self.uid, "extra_groups": []} if os.geteuid() == 0 else {}),
+            **self.as_account(),
         )
         assert done.returncode == 0, done.stderr
         return {result["check_id"]: result for result in json.loads(done.stdout)["results"]}
