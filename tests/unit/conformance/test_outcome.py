@@ -63,7 +63,8 @@ def test_a_refusal_in_the_place_of_our_own_listener_is_somebody_elses_loopback()
 
 
 def test_a_timeout_is_inconclusive() -> None:
-    assert judged(failed("ETIMEDOUT"), attempt=TCP).status == "inconclusive"
+    verdict = judged(failed("ETIMEDOUT"), attempt=TCP)
+    assert (verdict.status, verdict.reason) == ("inconclusive", "timeout")
 
 
 def test_an_errno_that_no_sandbox_denies_with_is_inconclusive() -> None:
