@@ -262,6 +262,9 @@ void inner_main(char **argv) {
     close(inner.filter);
     if (getpid() != 1) {
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        if (inner.control >= 0) { /* dying with bwrap would leave the others running; the control socket tells us */
+            prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        }
     }
     int children = watch_children();
     tell(&inner, MESSAGE_STARTING, 0, NULL);
