@@ -73,12 +73,11 @@ class _Place:
     def expand(self, path: str) -> str:
         first, slash, rest = path.partition("/")
         values = {paths.WORKSPACE: self.workspace, paths.HOME: self.home, paths.TMPDIR: self.tmpdir}
-        return posixpath.normpath(values.get(first, first) + slash + rest)
+        spelled = paths.SPELLINGS.get(first, first)
+        return posixpath.normpath(values.get(spelled, spelled) + slash + rest)
 
     def absolute(self, path: str) -> str:
-        spelled = path.replace("~", paths.HOME, 1) if path == "~" or path.startswith("~/") else path
-        expanded = self.expand(spelled)
-        joined = posixpath.normpath(posixpath.join(self.workspace, expanded))
+        joined = posixpath.normpath(posixpath.join(self.workspace, self.expand(path)))
         return "/" + joined.lstrip("/")
 
 

@@ -4,7 +4,7 @@ A layer holds only what an author wrote, never a default, so that a preset canno
 Lists add, other values replace.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,7 +21,7 @@ _ONE_CHOICE = "devices.gpu.select"
 class Entry:
     """One entry of a list that adds, and where it was written."""
 
-    value: object
+    value: Hashable
     position: Position
 
 
@@ -35,7 +35,7 @@ class Leaf:
 
     def overlaid(self, later: "Leaf") -> "Leaf":
         if self.entries is not None and later.entries is not None:
-            known = [entry.value for entry in self.entries]
+            known = {entry.value for entry in self.entries}
             new = tuple(entry for entry in later.entries if entry.value not in known)
             return Leaf(later.position, entries=self.entries + new)
         if isinstance(self.value, Mapping) and isinstance(later.value, Mapping):

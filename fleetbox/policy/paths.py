@@ -22,7 +22,7 @@ MAX_PATH = 4095
 MAX_NAME = 255
 MAX_PATTERN = 31  # the launcher keeps the state of a match in one word
 
-_SPELLINGS = {"~": HOME, "$HOME": HOME, "$WORKSPACE": WORKSPACE, "$TMPDIR": TMPDIR}
+SPELLINGS = {"~": HOME, "$HOME": HOME, "$WORKSPACE": WORKSPACE, "$TMPDIR": TMPDIR}
 _HOMES = re.compile(r"/(?:home|Users)(?:/[^/]+)?|/root|/var/root|/private/var/root")
 # Writable, each of these hands over the machine's programs, settings or kernel interfaces at once.
 _SYSTEM = frozenset(
@@ -44,8 +44,8 @@ def parse(text: str) -> str:
     """The one spelling of a rule's path: placeholder or `/` first, no `.`, no `//`, no trailing slash."""
     check_characters(text)
     first, _, rest = text.partition("/")
-    if first in _SPELLINGS or first in PLACEHOLDERS:
-        base = _SPELLINGS.get(first, first)
+    if first in SPELLINGS or first in PLACEHOLDERS:
+        base = SPELLINGS.get(first, first)
     elif first.startswith("$"):
         raise fail("not a known variable", "use ~, $WORKSPACE or $TMPDIR; everything else is absolute")
     elif first.startswith("~"):

@@ -19,7 +19,6 @@ from fleetbox.policy.errors import Violation
 from fleetbox.policy.model import Policy
 from fleetbox.policy.positions import Loc, Node, describe
 
-MAX_VIOLATIONS = 1_000
 _ROUNDS = 6
 _HEAD = {"apiVersion": "fleetbox/v1", "kind": "SandboxPolicy"}
 _UNNAMED = "unnamed"
@@ -62,9 +61,8 @@ def validate(root: Node) -> tuple[Validated | None, list[Violation]]:
             return Validated(Policy.model_validate(node.plain()), node, frozenset(broken)), violations
         except ValidationError as error:
             details = error.errors(include_url=False)
-        violations += [
-            _violation(root, node, detail) for detail in details if not _is_echo(root, node, detail)
-        ]
+        own = [d for d in details if not (_is_emptied(root, node, d) or _is_misspelt(d, details))]
+        violations += [_violation(root, node, detail) for detail in own]
         broken |= {describe(_target(detail)) for detail in details}
         node = _cut(node, {_removable(detail) for detail in details})
     return None, violations
@@ -128,10 +126,19 @@ def _violation(whole: Node, root: Node, detail: ErrorDetails) -> Violation:
     return position.violation(describe(_as_written(whole, root, loc)), problem, value, hint)
 
 
-def _is_echo(whole: Node, cut: Node, detail: ErrorDetails) -> bool:
+def _is_emptied(whole: Node, cut: Node, detail: ErrorDetails) -> bool:
     """Whether a list is only too short because its wrong entries do not count."""
     written = whole.at(_as_written(whole, cut, _target(detail)))
     return detail["type"] == "too_short" and written.value != ()
+
+
+def _is_misspelt(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a key is only missing because it was written as one that nobody knows."""
+    if detail["type"] != "missing":
+        return False
+    *parent, name = detail["loc"]
+    unknown = [d["loc"][-1] for d in details if d["type"] == "extra_forbidden" and [*d["loc"][:-1]] == parent]
+    return bool(difflib.get_close_matches(str(name), [str(key) for key in unknown]))
 
 
 def _as_written(whole: Node, cut: Node, loc: Loc) -> Loc:

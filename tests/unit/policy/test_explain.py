@@ -36,6 +36,9 @@ def access(rules: list[tuple[str, str]], path: str, **filesystem: Any) -> Access
         ([], "/tmp/x", "write"),
         ([], "/var/tmp/x", "write"),
         ([], "../x", "read"),
+        ([], "$WORKSPACE/x", "write"),
+        ([], "//home/me/work/x", "write"),
+        ([], "", "write"),
         ([("~", "write"), ("~/a", "none"), ("~/a/b", "write")], "~/a/b/c", "write"),
         ([("~", "write"), ("~/a", "none"), ("~/a/b", "write")], "~/a/c", "none"),
         (

@@ -77,6 +77,11 @@ def only(tmp_path: Path, body: str) -> Violation:
         ("credentials: {}", "credentials", "known here"),
         ("<<: {a: b}", "<<", "extends"),
         ("devices: {gpu: {mod: auto}}", "devices.gpu.mod", "did you mean mode?"),
+        (
+            "filesystem: {rules: [{path: /a, acess: read}]}",
+            "filesystem.rules[0].acess",
+            "did you mean access?",
+        ),
         (outbound("host: a.b, ports: [1], port: 2"), "network.outbound[0].port", "did you mean ports?"),
     ],
 )
