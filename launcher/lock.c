@@ -16,7 +16,7 @@
 #include "path.h"
 #include "refuse.h"
 
-enum { RECORD_LIMIT = 256 * 1024, TRIES = 200, PAUSE_NS = 10 * 1000 * 1000 };
+enum { RECORD_LIMIT = 256 * 1024, SET_LENGTH = 21, TRIES = 200, PAUSE_NS = 10 * 1000 * 1000 };
 
 #define BUSY_HINT "wait for the other sandbox to end"
 
@@ -95,7 +95,7 @@ static void remove_mountpoint(int root, const char *rel) {
     }
 }
 
-/* A record is "set HASH" and one "made REL" per mountpoint. */
+/* A record is "set HASH", which stays, and one "made REL" per mountpoint. */
 static struct strings read_made(int record) {
     struct strings made = {0};
     size_t length;
@@ -110,7 +110,16 @@ static struct strings read_made(int record) {
     return made;
 }
 
-static void remove_recorded(int record, const struct root *root) {
+static bool records_mountpoints(int record) {
+    struct stat st;
+    return fstat(record, &st) != 0 || st.st_size > SET_LENGTH;
+}
+
+/* Cut, never emptied: ext4 writes a file that was emptied to the disk as soon as it is closed. */
+static bool remove_recorded(int record, const struct root *root) {
+    if (!records_mountpoints(record)) {
+        return true;
+    }
     struct strings made = read_made(record);
     int fd = made.count ? open_root(root) : -1;
     for (size_t i = 0; fd >= 0 && i < made.count; i++) {
@@ -119,6 +128,7 @@ static void remove_recorded(int record, const struct root *root) {
     if (fd >= 0) {
         close(fd);
     }
+    return ftruncate(record, SET_LENGTH) == 0;
 }
 
 /* What concurrent launches over one root must agree on, or one could undo what protects the other. */
@@ -133,10 +143,13 @@ static const char *set_line(const struct strings *agreed, const struct root *roo
     return mem_text("set %016jx\n", (uintmax_t)hash);
 }
 
+static bool has_set(int record, const char *set) {
+    char have[SET_LENGTH];
+    return pread(record, have, SET_LENGTH, 0) == SET_LENGTH && memcmp(have, set, SET_LENGTH) == 0;
+}
+
 static void check_same_set(int record, const struct root *root, const char *set) {
-    char have[64] = "";
-    ssize_t length = pread(record, have, strlen(set), 0);
-    if (length != (ssize_t)strlen(set) || memcmp(have, set, strlen(set)) != 0) {
+    if (!has_set(record, set)) {
         refuse(BUSY_HINT ", or use the same policy as it does",
                "another sandbox works in %s and protects other names there than this one would", root->path);
     }
@@ -175,11 +188,17 @@ static bool is_mine(const struct entry *entry, const struct roots *roots, const 
     return entry->kind == ENTRY_MISSING && roots_holding(roots, entry->path) == root;
 }
 
+static void write_whole(int file, const char *text, off_t at) {
+    size_t length = strlen(text);
+    if (pwrite(file, text, length, at) != (ssize_t)length) {
+        refuse("make room in the state directory", "cannot write a record of mountpoints: %s", strerror(errno));
+    }
+}
+
 /* Written before anything is made, so that a crash leaves no residue that nobody knows of. Only what is not
  * there: an empty directory that appeared since is somebody's own. */
-static void write_record(int file, const char *set, const struct roots *roots, const struct root *root,
-                   const struct entries *entries) {
-    const char *text = set;
+static void write_made(int file, const struct roots *roots, const struct root *root, const struct entries *entries) {
+    const char *text = "";
     for (size_t i = 0; i < entries->count; i++) {
         const struct entry *entry = &entries->item[i];
         struct stat st;
@@ -187,9 +206,8 @@ static void write_record(int file, const char *set, const struct roots *roots, c
             text = mem_text("%smade %s\n", text, below_root(root, entry->path));
         }
     }
-    size_t length = strlen(text);
-    if (length && (lseek(file, 0, SEEK_END) < 0 || write(file, text, length) != (ssize_t)length)) {
-        refuse("make room in the state directory", "cannot record a mountpoint: %s", strerror(errno));
+    if (*text) {
+        write_whole(file, text, lseek(file, 0, SEEK_END));
     }
 }
 
@@ -226,8 +244,7 @@ static void lock_root(size_t index, struct roots *roots) {
     held.record[index] = record;
     held.exclusive[index] = set_lock(held.locks, root, F_WRLCK);
     if (held.exclusive[index]) {
-        remove_recorded(record, root);
-        if (ftruncate(record, 0) != 0) {
+        if (!remove_recorded(record, root)) {
             refuse("", "cannot write the record of %s: %s", root->path, strerror(errno));
         }
         return;
@@ -254,8 +271,10 @@ void lock_settle(const struct strings *agreed, struct entries *entries) {
         const char *set = set_line(agreed, root);
         if (!held.exclusive[i]) {
             check_same_set(held.record[i], root, set);
+        } else if (!has_set(held.record[i], set)) {
+            write_whole(held.record[i], set, 0);
         }
-        write_record(held.record[i], held.exclusive[i] ? set : "", held.roots, root, entries);
+        write_made(held.record[i], held.roots, root, entries);
         make_mountpoints(held.roots, root, entries);
         set_lock(held.locks, root, F_RDLCK);
         close(held.record[i]);
@@ -281,10 +300,10 @@ static void clean_up(void) {
         int record = held.record[i] >= 0 ? held.record[i] : open_record(held.dir, root);
         kept[i] = record < 0 || lies_in_kept(held.roots, kept, i) || !set_lock(held.locks, root, F_WRLCK);
         if (!kept[i]) {
-            remove_recorded(record, root);
-            if (ftruncate(record, 0) != 0) { /* removing it would cost more, and the next launch makes it again */
+            if (!remove_recorded(record, root)) {
                 unlink(record_path(held.dir, root));
             }
+            set_lock(held.locks, root, F_UNLCK); /* before the next launch can open the record */
         }
         if (record >= 0) {
             close(record);

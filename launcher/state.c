@@ -20,6 +20,9 @@ const char *state_dir(uid_t uid) {
     const char *runtime = mem_text("/run/user/%u", (unsigned)uid);
     const char *dir = is_own_dir(runtime, uid) ? path_join(runtime, "fleetbox")
                                                : mem_text("/tmp/fleetbox-%u", (unsigned)uid);
+    if (is_own_dir(dir, uid)) {
+        return dir;
+    }
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         refuse("make room, or make it writable for this account", "cannot make %s: %s", dir, strerror(errno));
     }
