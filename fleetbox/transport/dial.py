@@ -1,7 +1,7 @@
 """The socket below an ssh connection: a TCP connection of our own that never waits to send.
 
 paramiko leaves Nagle's algorithm on, which against the other side's delayed acknowledgements costs 90 of a
-push's 110 ms on a LAN (docs/performance.md). So TCP_NODELAY, and TCP_QUICKACK again before every read,
+push's 110 ms on a LAN. So TCP_NODELAY, and TCP_QUICKACK again before every read,
 because the kernel forgets it.
 """
 

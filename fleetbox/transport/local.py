@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, cast
 
 from fleetbox.errors import ApplyFailed
@@ -35,15 +36,24 @@ class LocalTransport:
             )
         except OSError as error:
             return Completed(127, b"", f"{argv[0]}: {error.strerror}".encode())
-        with process:
-            try:
-                return _converse(process, stdin, Deadline(timeout))
-            except ApplyFailed:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
+        try:
+            return _converse(process, stdin, Deadline(timeout))
+        except ApplyFailed:
+            _end(process)
+            raise
+        finally:
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                cast("IO[bytes]", pipe).close()
 
     def close(self) -> None:
         """Nothing is held open between commands."""
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill everything it started. What sudo made root is not ours to kill, and not waited for either."""
+    with suppress(PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _converse(process: "subprocess.Popen[bytes]", stdin: bytes, deadline: Deadline) -> Completed:

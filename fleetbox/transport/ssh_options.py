@@ -27,6 +27,7 @@ _REFUSED = {
     "pkcs11provider": "PKCS11Provider",
     "remotecommand": "RemoteCommand",
 }
+_INSTALL = "apt-get install openssh-client"
 _TOKEN = re.compile(r"%(.)")
 
 
@@ -99,7 +100,13 @@ def resolve(login: Login) -> SshOptions:
         *(["-l", login.user] if login.user else []),
         *("--", login.address),
     ]
-    done = subprocess.run(argv, capture_output=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(argv, capture_output=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise UsageError("ssh is not installed on this machine", hint=_INSTALL) from error
+    except subprocess.TimeoutExpired as error:
+        hint = f"does a Match exec of ssh_config wait? {shlex.join(argv)}"
+        raise UsageError(f"{login.address}: ssh -G does not answer", hint=hint) from error
     if done.returncode != 0:
         said = clean(done.stderr).strip().splitlines()
         reason = said[0].strip("\ufffd") if said else f"exit status {done.returncode}"

@@ -1,12 +1,16 @@
 """This machine as a host: the same promises as over ssh."""
 
 import os
+import shutil
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from fleetbox.errors import ApplyFailed, UsageError
 from fleetbox.transport import connect
+from tests.conftest import RunAs
 from tests.support.sshd import Endpoint
 
 LOCAL = Endpoint(None, (), connection="local")
@@ -32,6 +36,28 @@ def test_a_command_that_takes_too_long_is_ended_with_everything_it_started(tmp_p
         connect(LOCAL).run(["sh", "-c", f"(sleep 2; touch {late}) & wait"], timeout=0.3)
     time.sleep(2.2)
     assert not late.exists()
+
+
+def test_a_command_that_became_root_and_takes_too_long_holds_nobody_up(
+    open_dir: Path, run_as: RunAs, workload_user: int
+) -> None:
+    """As under sudo: who started it may not kill it."""
+    if workload_user == os.geteuid():
+        pytest.skip("not root")
+    python = open_dir / "python"
+    shutil.copy("/usr/bin/python3", python)
+    os.chown(python, 0, workload_user)
+    python.chmod(0o4750)
+    as_root = "import os, time; os.setresuid(0, 0, 0); time.sleep(5)"
+    caller = (
+        "from fleetbox.errors import ApplyFailed\nfrom fleetbox.transport.local import LocalTransport\n"
+        f"try:\n LocalTransport().run([{str(python)!r}, '-I', '-S', '-c', {as_root!r}], timeout=0.5)\n"
+        "except ApplyFailed as error:\n print(error)\n"
+    )
+    begun = time.monotonic()
+    done = run_as([sys.executable, "-c", caller])
+    assert "not known" in done.stdout, done.stderr
+    assert time.monotonic() - begun < 4
 
 
 def test_endless_output_is_cut_off() -> None:

@@ -29,7 +29,7 @@ class Answering:
 def test_another_login_than_root_goes_through_sudo_which_may_not_ask() -> None:
     host = Answering(Completed(0, b"", b""))
     run_as_root(host, ["id", "-u"], timeout=1)
-    assert host.asked == ["sudo", "-n", "--", "id", "-u"]
+    assert host.asked == ["env", "LC_ALL=C", "sudo", "-n", "--", "id", "-u"]
 
 
 def test_root_needs_no_sudo() -> None:

@@ -54,3 +54,9 @@ def test_the_inventory_may_give_options_joined_and_apart() -> None:
 def test_any_other_ssh_argument_of_the_inventory_is_refused_by_name(words: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match=words[0]):
         accepted_words(words, "h1")
+
+
+def test_a_machine_without_ssh_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="ssh is not installed"):
+        resolve(Login("h1"))
