@@ -26,7 +26,7 @@ def _example(line: str) -> str:
     return f"Example: {line}"
 
 
-@click.group()
+@click.group(epilog=_example("fleetbox policy lint policies/*.yml"))
 def policy() -> None:
     """Lint, show, render, compare and explain policies."""
 
@@ -144,13 +144,14 @@ def print_diff(before: Path, after: Path, detailed_exitcode: bool, as_json: bool
         print_json(data | {"changes": [change.as_json() for change in changes]})
     else:
         for change in changes:
-            click.echo(_line(change))
+            click.echo(line_of(change))
         counts = Counter(change.effect for change in changes)
         say(", ".join(f"{counts[effect]} {effect}" for effect in Effect) if changes else "no differences")
     return ExitCode.DRIFT if changes and detailed_exitcode else ExitCode.OK
 
 
-def _line(change: Change) -> str:
+def line_of(change: Change) -> str:
+    """A change in one line, for this command and for the preview of a push."""
     when = "at once" if change.mutability is Mutability.LIVE else "next launch"
     before = "(absent)" if change.before is None else change.before
     after = "(absent)" if change.after is None else change.after

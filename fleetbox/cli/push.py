@@ -25,7 +25,7 @@ from fleetbox.cli.options import (
     yes_option,
 )
 from fleetbox.cli.output import confirm, print_json, say
-from fleetbox.cli.push_diff import show_differences
+from fleetbox.cli.push_diff import Difference, differences
 from fleetbox.cli.settings import Settings
 from fleetbox.conformance import expect, report
 from fleetbox.conformance.exporters import json_report
@@ -95,18 +95,24 @@ def push_policy(
     job = _Job(policies, sent, fleet_inventory.load(chosen.inventory, limit), limit or "", chosen)
     say(_headline(job))
     if check or diff:
-        ending = _preview(job, diff=diff)
+        ending, different = _preview(job, diff=diff)
+        for line in (line for difference in different for line in difference.lines()):
+            click.echo(line, err=as_json)
         if check:
             ending.say()
-            return _tell(job, ending, None, ending.exit_code, check=True, as_json=as_json)
+            answer = {"differences": [difference.as_json() for difference in different]} if diff else {}
+            return _tell(job, ending, None, ending.exit_code, as_json=as_json, check=True, **answer)
     confirm(f"Activate this on {len(job.hosts)} host(s)?", yes=yes)
     ending, run, code = _activate(job, verify=not no_verify)
     if run is not None:
-        for one in wanted:
-            one.write(run)
         _show_matrix(run, aside=as_json or any(one.path is None for one in wanted))
     ending.say()
-    return _tell(job, ending, run, code, check=False, as_json=as_json)
+    _tell(job, ending, run, code, as_json=as_json, check=False)
+    # Last, because a file that cannot be written must not hide what became of the hosts.
+    if run is not None:
+        for one in wanted:
+            one.write(run)
+    return code
 
 
 def _reports(
@@ -148,14 +154,15 @@ def _headline(job: _Job) -> str:
     return f"push {names}  bundle {job.bundle.digest[:19]}, unsigned  {len(job.hosts)} host(s)"
 
 
-def _preview(job: _Job, *, diff: bool) -> Ending:
+def _preview(job: _Job, *, diff: bool) -> tuple[Ending, tuple[Difference, ...]]:
     """Ask every host what it has, and say what would become of it. Changes nothing, here or there."""
     ending = run_on(job.hosts, partial(push.check, digest=job.bundle.digest), forks=job.settings.forks)
-    if diff:
-        journal = Journal(job.settings.state_dir)
-        show_differences(journal, job.policies, ending.outcomes)
-        journal.close()
-    return ending
+    if not diff:
+        return ending, ()
+    journal = Journal(job.settings.state_dir)
+    different = differences(journal, job.policies, ending.outcomes)
+    journal.close()
+    return ending, different
 
 
 def _activate(job: _Job, *, verify: bool) -> tuple[Ending, Run | None, ExitCode]:
@@ -194,16 +201,19 @@ def _show_matrix(run: Run, *, aside: bool) -> None:
 
 
 def _tell(
-    job: _Job, ending: Ending, run: Run | None, code: ExitCode, *, check: bool, as_json: bool
+    job: _Job, ending: Ending, run: Run | None, code: ExitCode, *, as_json: bool, **more: object
 ) -> ExitCode:
+    """With --json, everything that is known in one document; `more` is what only some pushes have."""
     if as_json:
-        sent = {
-            "bundle": job.bundle.digest,
-            "signed": False,
-            "policies": [{"name": policy.name, "digest": policy.digest} for policy in job.policies],
-        }
-        conformance = json.loads(json_report.export(run)) if run else None
         print_json(
-            {**ending.as_json(), "exit_code": int(code), "check": check, **sent, "conformance": conformance}
+            {
+                **ending.as_json(),
+                "exit_code": int(code),
+                "bundle": job.bundle.digest,
+                "signed": False,
+                "policies": [{"name": policy.name, "digest": policy.digest} for policy in job.policies],
+                "conformance": json.loads(json_report.export(run)) if run else None,
+                **more,
+            }
         )
     return code

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from fleetbox.errors import ExitCode, PolicyError
+from fleetbox.errors import ExitCode, PolicyError, UsageError
 from fleetbox.policy import ResolvedPolicy, load_policy
 from fleetbox.rollout.outcome import HostOutcome
 
@@ -50,14 +50,24 @@ _BUNDLE_POLICY = sa.Table(
 
 
 class Journal:
-    """Opened on a state directory, which is made private to the caller. Times are UTC, ISO 8601."""
+    """Opened on a state directory; what it makes there is private to the caller. Times are UTC, ISO 8601."""
 
     def __init__(self, state_dir: Path) -> None:
+        """Raises UsageError when the directory cannot be used."""
         self._policies = state_dir / "policies"
-        self._policies.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._engine = sa.create_engine(f"sqlite:///{state_dir / 'journal.db'}")
+        database = state_dir / "journal.db"
+        self._engine = sa.create_engine(f"sqlite:///{database}")
         sa.event.listen(self._engine, "connect", _durable)
-        _META.create_all(self._engine)
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._policies.mkdir(mode=0o700, exist_ok=True)
+            database.touch(mode=0o600)
+            _META.create_all(self._engine)
+        except (OSError, sa.exc.SQLAlchemyError) as problem:
+            raise UsageError(
+                f"the journal {database} cannot be used: {str(problem).splitlines()[0]}",
+                hint="choose another place with --state-dir",
+            ) from problem
 
     def begin(self, verb: str, *, bundle: str | None, policies: Sequence[ResolvedPolicy] = ()) -> int:
         """Open an entry and keep the policies; returns its number."""

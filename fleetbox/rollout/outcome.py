@@ -65,4 +65,6 @@ class HostOutcome:
     def describe(self) -> str:
         """One line, without the host's name."""
         number = f" generation {self.generation}" if self.generation is not None else ""
+        if number and self.outcome is Outcome.WOULD_ACTIVATE:
+            number = f", has{number}"
         return f"{self.outcome.words}{number}" + (f": {self.message}" if self.message else "")

@@ -38,7 +38,13 @@ def test_a_diff_says_what_widens_and_when_it_applies(fleet: Fleet, tmp_path: Pat
     done = fleet.fleetbox("push-policy", str(wider), "--check", "--diff", *BOTH)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "plain, small:"
-    assert "widens   network.mode: none -> host  (applies at next launch)" in done.stdout
+    assert "widens   next launch  network.mode: none → host" in done.stdout
+    done = fleet.fleetbox("push-policy", str(wider), "--check", "--diff", "--json", *BOTH)
+    [difference] = json.loads(done.stdout)["differences"]
+    assert difference["hosts"] == ["plain", "small"]
+    assert ("network.mode", "widens") in [
+        (change["field"], change["effect"]) for change in difference["policies"][0]["changes"]
+    ]
 
 
 def test_a_push_activates_runs_the_checks_and_reports_them(fleet: Fleet, tmp_path: Path) -> None:
@@ -124,6 +130,19 @@ def test_an_interruption_finishes_what_runs_begins_nothing_and_ends_with_130(fle
     ends = {host["host"]: host["outcome"] for host in json.loads(done.stdout)["hosts"]}
     assert ends == {"plain": "unreachable", "small": "not_started"}
     assert fleet.current() == before
+
+
+def test_doctor_looks_at_one_host_and_says_so(fleet: Fleet) -> None:
+    done = fleet.fleetbox("doctor", "all")
+    assert done.returncode == 2
+    assert "doctor looks at one" in done.stderr
+
+
+def test_a_report_that_cannot_be_written_hides_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    done = fleet.fleetbox("push-policy", BASE, "-y", "-l", "plain", "--report", f"junit:{tmp_path}", "--json")
+    assert done.returncode == 2
+    assert str(tmp_path) in done.stderr
+    assert json.loads(done.stdout)["hosts"][0]["generation"]
 
 
 def test_doctor_sees_a_provisioned_host(fleet: Fleet) -> None:
