@@ -72,7 +72,8 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 2 usage, 3 policy invalid, 4 unreachable, 5 apply failed, 6 trust refused, "
+    epilog="Example: fleetbox run --policy policies/base.yml -- bash\n\n"
+    "Exit codes: 0 ok, 2 usage, 3 policy invalid, 4 unreachable, 5 apply failed, 6 trust refused, "
     "100 nonconformant, 101 coverage too low, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="fleetbox", message="%(prog)s %(version)s")

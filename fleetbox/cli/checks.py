@@ -11,7 +11,7 @@ from fleetbox.conformance.catalogue import Entry
 from fleetbox.errors import UsageError
 
 
-@click.group()
+@click.group(epilog="Example: fleetbox checks list")
 def checks() -> None:
     """Show the catalogue of checks."""
 

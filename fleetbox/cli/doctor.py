@@ -15,7 +15,7 @@ import click
 from fleetbox.cli import settings
 from fleetbox.cli.options import inventory_option, json_option
 from fleetbox.cli.output import print_json
-from fleetbox.errors import ExitCode
+from fleetbox.errors import ExitCode, UsageError
 from fleetbox.facts import HostFacts
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.rollout import calls
@@ -62,7 +62,12 @@ def _show(findings: Sequence[Finding]) -> None:
 
 
 def _of_host(name: str, inventory: tuple[str, ...]) -> Iterator[Finding]:
-    [host] = fleet_inventory.load(settings.load(inventory=inventory).inventory, name)[:1]
+    host, *others = fleet_inventory.load(settings.load(inventory=inventory).inventory, name)
+    if others:
+        raise UsageError(
+            f"{name!r} selects {len(others) + 1} hosts; doctor looks at one",
+            hint=f"fleetbox inventory list -l '{name}' names them",
+        )
     transport = connect(host)
     try:
         yield Finding("connection", ok=True, words=f"{host.connection} to {host.address}")

@@ -10,7 +10,7 @@ from fleetbox.cli.output import print_json
 from fleetbox.fleet.inventory import Host, load
 
 
-@click.group()
+@click.group(epilog="Example: fleetbox inventory list -l gpu_vms")
 def inventory() -> None:
     """Show the hosts that Ansible's inventory selects."""
 

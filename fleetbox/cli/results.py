@@ -21,7 +21,7 @@ _NO_RUNS = "there are no results yet"
 _VERIFY = "fleetbox verify makes some"
 
 
-@click.group()
+@click.group(epilog="Example: fleetbox results matrix --failures")
 def results() -> None:
     """List and show stored conformance results."""
 

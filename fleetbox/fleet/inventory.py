@@ -7,6 +7,7 @@ secrets. What stays a template or a vault here, Ansible alone could read: it is 
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ _STRICT = {
 # Ansible refuses to start where the locale is not UTF-8, and colours its errors.
 _QUIET = {"LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
 _TIMEOUT = 300.0
+_ORIGIN = re.compile(r"Origin: (\S+:\d+:\d+)")
 _DEFAULT_PYTHON = "/usr/bin/python3"
 _CONNECTIONS = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "local"}
 
@@ -103,7 +105,10 @@ def _ask(argv: list[str], limit: str | None) -> dict[str, Any]:
 def _reason(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("[ERROR]")] or lines[-1:] or ["no reason given"]
-    return errors[0].removeprefix("[ERROR]:").strip()
+    # Each plugin that tried says why it gave up; only one that knows a line is worth repeating.
+    origin = next((match[1] for line in lines if (match := _ORIGIN.fullmatch(line))), None)
+    where = f" ({origin})" if origin else ""
+    return errors[0].removeprefix("[ERROR]:").strip() + where
 
 
 def _groups_by_host(answer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -46,7 +46,7 @@ def why(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
 
 def _uid(user: str) -> int:
     try:
-        return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+        return int(user) if user.isascii() and user.isdigit() else pwd.getpwnam(user).pw_uid
     except KeyError:
         raise HostError("no_such_user", f"there is no account {user!r} here", exit_code=Exit.USAGE) from None
 

@@ -40,12 +40,12 @@ def _commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str,
         command = group.get_command(context, name)
         assert command is not None
         here = (*path, name)
-        found += _commands(command, here) if isinstance(command, click.Group) else [here]
+        found += [here, *(_commands(command, here) if isinstance(command, click.Group) else ())]
     return found
 
 
 def test_every_command_has_help_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for path in _commands(frame.cli):
+    for path in [(), *_commands(frame.cli)]:
         assert frame.invoke([*path, "--help"]) == 0
         shown = capsys.readouterr().out
         assert "Example:" in shown, f"fleetbox {' '.join(path)} --help has no example"

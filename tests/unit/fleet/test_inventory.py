@@ -71,6 +71,13 @@ def test_a_source_that_is_not_there_is_a_usage_error_although_another_is(
         load([source, tmp_path / "missing.yml"])
 
 
+def test_a_source_that_is_no_yaml_is_a_usage_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text("all:\n  hosts: [h1\n")
+    with pytest.raises(UsageError, match=rf"{path}:\d+:\d+"):
+        load([path])
+
+
 def test_an_inventory_without_hosts_is_a_usage_error(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
     path.write_text("all:\n  children:\n    macs: {}\n")
