@@ -98,8 +98,11 @@ class Mutability(StrEnum):
 STRENGTH: Mapping[Access, int] = MappingProxyType({Access.NONE: 0, Access.READ: 1, Access.WRITE: 2})
 
 PROTECTED = (".agents", ".aws", ".claude", ".codex", ".git")
-# What stays read-only when the name itself is unprotected: a hook or a setting that git runs is code.
-PROTECTED_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType({".git": ("config", "hooks")})
+# What stays read-only when the name itself is unprotected: a hook or a setting that git runs is code, and
+# worktrees and submodules keep hooks and settings of their own in there.
+PROTECTED_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {".git": ("config", "config.worktree", "hooks", "modules", "worktrees")}
+)
 
 ENVIRONMENT = (
     "CUDA_*", "HOME", "LANG", "LC_*", "PATH", "SHELL", "TERM", "TZ", "USER", "VIRTUAL_ENV",
@@ -281,7 +284,7 @@ class Filesystem(Section):
     unprotect: tuple[ProtectedName, ...] = Field(
         (),
         max_length=MAX_RULES,
-        description="Names to take out of `protect`; of .git, hooks and config stay in.",
+        description="Names to take out of `protect`; of .git, what git runs or obeys stays in: config, hooks, worktrees, modules.",
     )
 
 
