@@ -29,7 +29,7 @@ Eventually = Callable[[Callable[[], bool]], None]
 def box(request: pytest.FixtureRequest, lab: Lab, launcher: Path) -> Iterator[Provisioned]:
     spec = HostSpec.of(f"box-{request.param}", suite=request.param)
     with provisioned(lab, launcher, spec) as [box]:
-        assert BWRAPS[request.param] in box.ssh("bwrap", "--version").stdout
+        assert BWRAPS[request.param] in box.run("bwrap", "--version").stdout
         box.activate(POLICIES)
         box.change("install -d -o dev /home/dev/secret; echo hidden > /home/dev/secret/f")
         yield box
@@ -55,7 +55,7 @@ def test_a_terminated_launcher_ends_its_workload_with_143(box: Provisioned) -> N
         {paths.LAUNCHER} -- sh -c 'touch ready; exec sleep 61' & pid=$!
         until [ -e ready ]; do sleep 0.02; done
         rm ready; kill -TERM $pid; wait $pid"""
-    assert box.ssh("sh", "-c", script).returncode == 143
+    assert box.run("sh", "-c", script).returncode == 143
     assert not [line for line in box.host.processes() if "sleep 61" in line]
 
 
@@ -78,8 +78,8 @@ def test_the_sandbox_is_one_whatever_bubblewrap_it_is(box: Provisioned) -> None:
     assert int(processes) < 6
     assert rest == ["private", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", ""]
     assert done.stderr.count("Read-only file system") == 2
-    assert box.ssh("ls", "-A", WORKSPACE).stdout == "made\n"
-    assert box.ssh("ls", "/home/dev/outside", "/etc/made").stdout == ""
+    assert box.run("ls", "-A", WORKSPACE).stdout == "made\n"
+    assert box.run("ls", "/home/dev/outside", "/etc/made").stdout == ""
 
 
 def test_a_user_namespace_inside_works_only_where_the_policy_says_so(box: Provisioned) -> None:
@@ -95,7 +95,7 @@ def test_the_other_policy_of_the_bundle_is_taken_by_name(box: Provisioned) -> No
     unknown = box.launch("touch", "ran", policy="absent")
     assert unknown.returncode == 125
     assert "cannot open the policy absent" in unknown.stderr
-    assert box.ssh("ls", f"{WORKSPACE}/ran").returncode != 0
+    assert box.run("ls", f"{WORKSPACE}/ran").returncode != 0
 
 
 LEAVES_RUNNING = b"""
@@ -115,14 +115,14 @@ def test_killing_the_launcher_ends_every_process_of_the_sandbox(
     box.change(f"rm -rf {WORKSPACE}; install -d -o dev {WORKSPACE}")
     box.host.put("/home/dev/workload", LEAVES_RUNNING)
     launch = " ".join(box.command("sh", "/home/dev/workload", policy=policy))
-    started = box.ssh("sh", "-c", f"{launch} >/dev/null 2>&1 </dev/null & echo $!")
+    started = box.run("sh", "-c", f"{launch} >/dev/null 2>&1 </dev/null & echo $!")
     eventually(lambda: running("sleep 360") == 4)
-    assert box.ssh("kill", "-KILL", started.stdout.strip()).returncode == 0
+    assert box.run("kill", "-KILL", started.stdout.strip()).returncode == 0
     eventually(lambda: running("sleep 360") == 0)
     eventually(lambda: running("bwrap") == 0)
-    assert ".git" in box.ssh("ls", "-A", WORKSPACE).stdout.split(), "no residue: the next claim says nothing"
+    assert ".git" in box.run("ls", "-A", WORKSPACE).stdout.split(), "no residue: the next claim says nothing"
     assert box.launch("true", policy=policy).returncode == 0
-    assert box.ssh("ls", "-A", WORKSPACE).stdout == ""
+    assert box.run("ls", "-A", WORKSPACE).stdout == ""
 
 
 def test_the_provisioned_bwrap_is_preferred_to_the_one_on_path(box: Provisioned) -> None:
@@ -172,4 +172,4 @@ def test_without_any_bwrap_nothing_runs(box: Provisioned) -> None:
     assert done.returncode == 125
     assert "there is no usable bwrap" in done.stderr
     assert "hint: install it: apt-get install bubblewrap" in done.stderr
-    assert box.ssh("ls", f"{WORKSPACE}/ran").returncode != 0
+    assert box.run("ls", f"{WORKSPACE}/ran").returncode != 0
