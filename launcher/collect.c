@@ -206,28 +206,44 @@ static void add_existing(struct launch *launch, const char *path, enum access ac
     }
 }
 
-static void add_minimal(struct launch *launch, const char *path) {
-    struct resolved parent;
-    struct stat st;
-    if (lstat(path, &st) != 0) {
-        return;
+/* The symlink PATH itself, in the canonical directory that holds it. */
+static void add_link(struct launch *launch, const char *path, const char *target, const char *why) {
+    const char *name = strrchr(path, '/') + 1;
+    struct resolved parent = find(launch, name - path > 1 ? mem_copy(path, (size_t)(name - path - 1)) : "/");
+    if (parent.found == FOUND) {
+        entries_add(&launch->entries, (struct entry){.path = path_join(parent.path, name),
+                                                     .access = ACCESS_READ,
+                                                     .kind = ENTRY_LINK,
+                                                     .why = why,
+                                                     .target = target});
     }
-    if (!S_ISLNK(st.st_mode)) {
+}
+
+static bool is_link(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+static void add_minimal(struct launch *launch, const char *path) {
+    if (!is_link(path)) {
         add_existing(launch, path, ACCESS_READ, "minimal root");
         return;
     }
-    const char *name = strrchr(path, '/') + 1;
-    parent = resolve(name - path > 1 ? mem_copy(path, (size_t)(name - path - 1)) : "/", &launch->roots);
     char target[PATH_LIMIT];
     ssize_t length = readlink(path, target, sizeof target - 1);
-    if (parent.found != FOUND || length <= 0 || (size_t)length == sizeof target - 1) {
-        return;
+    if (length > 0 && (size_t)length < sizeof target - 1) {
+        add_link(launch, path, mem_copy(target, (size_t)length), "minimal root");
     }
-    entries_add(&launch->entries, (struct entry){.path = path_join(parent.path, name),
-                                                 .access = ACCESS_READ,
-                                                 .kind = ENTRY_LINK,
-                                                 .why = "minimal root",
-                                                 .target = mem_copy(target, (size_t)length)});
+}
+
+/* A link in a masked directory is made again, to where it leads in the end: links on the way may be masked. */
+static void add_keep(struct launch *launch, const char *place) {
+    const char *path = expand(launch, place);
+    struct resolved kept = find(launch, place);
+    add_existing(launch, place, ACCESS_READ, "kept visible");
+    if (kept.found == FOUND && is_link(path)) {
+        add_link(launch, path, kept.path, "kept visible");
+    }
 }
 
 static void add_op(struct launch *launch, const struct op *op) {
@@ -253,7 +269,7 @@ static void add_op(struct launch *launch, const struct op *op) {
             }
             break;
         case OP_KEEP:
-            add_existing(launch, op->arg[0], ACCESS_READ, "kept visible");
+            add_keep(launch, op->arg[0]);
             break;
         case OP_MINIMAL:
             if (launch->plan.root == ROOT_MINIMAL) {

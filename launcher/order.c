@@ -99,8 +99,11 @@ static void add_pins(struct entries *entries, const struct roots *roots) {
 
 /* True when the sandbox would be the same without `entry`, `above` being what decides around it. */
 static bool changes_nothing(const struct entry *entry, const struct entry *above, bool visible) {
-    if (entry->kind == ENTRY_TMP || entry->kind == ENTRY_LINK || entry->kind == ENTRY_DEVICE) {
+    if (entry->kind == ENTRY_TMP || entry->kind == ENTRY_DEVICE) {
         return false;
+    }
+    if (entry->kind == ENTRY_LINK) { /* making one that is visible anyway would fail */
+        return above ? above->access != ACCESS_NONE && above->kind != ENTRY_TMP : visible;
     }
     if (entry->kind == ENTRY_PIN) { /* anywhere else it would reopen what is closed */
         return !above || above->access != ACCESS_WRITE || (above->kind != ENTRY_BIND && above->kind != ENTRY_PIN);

@@ -149,7 +149,10 @@ static enum found look(const struct roots *roots, const char *path, struct stat 
 }
 
 struct resolved resolve_below(const char *base, const char *rest, const struct roots *roots) {
-    struct walk walk = {.roots = roots};
+    struct walk walk; /* not zeroed: it is large, and every rule walks */
+    walk.rest_at = 0;
+    walk.links = 0;
+    walk.roots = roots;
     if (strlen(base) >= sizeof walk.at || strlen(rest) >= PATH_LIMIT) {
         refuse("use shorter paths", "a path is longer than %d bytes: %.80s...", PATH_LIMIT - 1, base);
     }

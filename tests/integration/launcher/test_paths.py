@@ -230,6 +230,24 @@ def test_masks_hide_and_kept_places_come_back(bench: Bench) -> None:
     assert done.stderr.count("Read-only") == 2
 
 
+def test_a_kept_link_exists_in_the_masked_directory(bench: Bench) -> None:
+    bench.make("store/driver/lib", "text")
+    for place in ("run", "seen"):
+        bench.make(place)
+        (bench.root / place / "other").symlink_to("driver")
+        (bench.root / place / "driver").symlink_to("../store/driver")
+    plan = bench.plan(
+        ("mask", str(bench.root / "run")),
+        ("keep", str(bench.root / "run/other")),
+        ("keep", str(bench.root / "seen/driver")),
+        ("keep", str(bench.root / "run/dangling")),
+    )
+    done = bench.sh(plan, "cd ../../run; cat other/lib ../seen/driver/lib; ls driver; rm other; touch x")
+    assert done.stdout == "texttext", done.stderr
+    assert done.stderr.count("No such file") == 1, "only what is kept comes back"
+    assert done.stderr.count("Read-only") == 2
+
+
 def test_a_mask_for_wsl_has_no_effect_elsewhere(bench: Bench) -> None:
     bench.make("seen/f", "text")
     assert (
