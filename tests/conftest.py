@@ -4,6 +4,7 @@ A capability is tried, never guessed, and CI may not skip: `conftest` turns a sk
 is set, unless its reason is one that CI cannot provide (a macOS machine, a GPU, a WSL kernel).
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -42,6 +43,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: skipped on CI: {_reason(report)}"
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave no state of the made-up account behind: it has no /run/user, so the launcher used /tmp.
+
+    Only at the end of the whole run (no worker), and not below a sandbox that another run still has.
+    """
+    state = Path(f"/tmp/fleetbox-{WORKLOAD_UID}")
+    if os.geteuid() != 0 or hasattr(session.config, "workerinput") or not (state / "locks").exists():
+        return
+    with (state / "locks").open("r+b") as locks:
+        try:
+            fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def _reason(report: pytest.TestReport) -> str:

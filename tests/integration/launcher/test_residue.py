@@ -150,7 +150,7 @@ def test_a_state_directory_of_somebody_else_is_refused(launcher: Path, bench: Be
     assert "is not a directory of uid 54321 with mode 0700" in done.stderr
 
 
-def test_ctrl_c_reaches_the_workload_once_and_the_launcher_lives_to_clean_up(bench: Bench) -> None:
+def test_sigint_reaches_the_workload_once_and_the_launcher_lives_to_clean_up(bench: Bench) -> None:
     script = "for i in 1 2 3 4 5 6; do sleep 0.1; done; exit 4"
     with bench.start(bench.plan(*PROTECT), script, before="trap 'echo int' INT") as process:
         process.send_signal(signal.SIGINT)
