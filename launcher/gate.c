@@ -1,9 +1,12 @@
 #include "gate.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "path.h"
@@ -33,14 +36,32 @@ static long setting(const char *path) {
     return strtol(text, NULL, 10);
 }
 
-/* Anything mounted below /proc makes the kernel refuse a fresh one in a user namespace. */
+/* Tried in a child: the user would be another one in the namespace, and the refusal log is by user. */
+static int namespace_problem(int flags) {
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(unshare(flags) == 0 ? 0 : errno);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+/* Anything mounted below /proc makes the kernel refuse a fresh one in a user namespace, but for what covers
+ * an empty directory that was made to be mounted on. */
+static bool hides_proc(const char *place) {
+    return path_below(place, "/proc") && !path_at_or_below(place, "/proc/sys/fs/binfmt_misc") &&
+           !path_at_or_below(place, "/proc/fs/nfsd");
+}
+
 static bool proc_is_masked(void) {
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     char line[2 * PATH_LIMIT];
     bool masked = false;
     while (mounts && !masked && fgets(line, sizeof line, mounts)) {
         char place[PATH_LIMIT];
-        masked = sscanf(line, "%*s %*s %*s %*s %4095s", place) == 1 && path_below(place, "/proc");
+        masked = sscanf(line, "%*s %*s %*s %*s %4095s", place) == 1 && hides_proc(place);
     }
     if (mounts) {
         fclose(mounts);
@@ -63,6 +84,16 @@ void gate_refuse(const struct launch *launch, const char *bwrap, int code) {
     if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
         refuse("run the role fleetbox.sandbox.userns: it installs a bwrap with an AppArmor profile of its own",
                "AppArmor restricts user namespaces: kernel.apparmor_restrict_unprivileged_userns is 1");
+    }
+    int problem = namespace_problem(CLONE_NEWUSER);
+    if (problem) {
+        refuse("in a container its seccomp profile must allow clone, unshare and mount; with SELinux look for denials of "
+               "userns_create", "the kernel or a filter refuses a user namespace: %s", strerror(problem));
+    }
+    problem = launch->plan.network == NETWORK_NONE ? namespace_problem(CLONE_NEWUSER | CLONE_NEWNET) : 0;
+    if (problem) {
+        refuse("allow them: user.max_net_namespaces above 0; without them only network.mode: host can run",
+               "the kernel or a filter refuses a network namespace: %s", strerror(problem));
     }
     if (!launch->plan.host_pids && proc_is_masked()) {
         refuse("in a container: --security-opt systempaths=unconfined; or let the policy say process.allow_host_pids: true",
