@@ -284,7 +284,8 @@ class Filesystem(Section):
     unprotect: tuple[ProtectedName, ...] = Field(
         (),
         max_length=MAX_RULES,
-        description="Names to take out of `protect`; of .git, what git runs or obeys stays in: config, hooks, worktrees, modules.",
+        description="Names to take out of `protect`; of .git, what git runs or obeys stays in it "
+        "(config, hooks, worktrees, modules).",
     )
 
 
