@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from fleetbox.cli import settings
-from fleetbox.cli.options import inventory_option, json_option
+from fleetbox.cli.options import complete_hosts, inventory_option, json_option
 from fleetbox.cli.output import print_json
 from fleetbox.errors import ExitCode, UsageError
 from fleetbox.facts import HostFacts
@@ -35,7 +35,7 @@ class Finding:
 
 
 @click.command(epilog="Example: fleetbox doctor gpu-01 -i inventory/hosts.yml")
-@click.argument("host", required=False)
+@click.argument("host", required=False, shell_complete=complete_hosts)
 @inventory_option
 @json_option
 def doctor(*, host: str | None, inventory: tuple[str, ...], as_json: bool) -> ExitCode:
@@ -84,7 +84,7 @@ def _of_facts(facts: HostFacts | Failure) -> Iterator[Finding]:
     yield Finding("bubblewrap", ok=True, words=_bwrap(facts))
     yield Finding("GPU", ok=True, words=facts.gpu.kind)
     yield Finding("launcher", ok=True, words=_launcher(facts))
-    yield Finding("policy", ok=True, words=_policy(facts))
+    yield _policy(facts)
     for gate in facts.gates:
         yield Finding(f"gate {gate.id}", ok=False, words=gate.problem, remedy=gate.remedy)
     if not facts.gates:
@@ -99,11 +99,14 @@ def _launcher(facts: HostFacts) -> str:
     return facts.launcher.version if facts.launcher else "not installed; site.yml does it"
 
 
-def _policy(facts: HostFacts) -> str:
+def _policy(facts: HostFacts) -> Finding:
     active = facts.fleetbox
-    if active is None or active.generation is None:
-        return "none active; push-policy does it"
-    return f"generation {active.generation}, {active.digest}"
+    if active is None:
+        return Finding("policy", ok=True, words="none active; push-policy does it")
+    if active.generation is None:
+        remedy = "fleetbox push-policy names the damage and what to do"
+        return Finding("policy", ok=False, words="the state directory is damaged", remedy=remedy)
+    return Finding("policy", ok=True, words=f"generation {active.generation}, {active.digest}")
 
 
 def _of_this_machine() -> Iterator[Finding]:

@@ -5,13 +5,33 @@ from typing import Any
 
 import click
 
+from fleetbox.errors import FleetboxError
+
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def complete_hosts(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of hosts and groups for a completing shell; none where the inventory cannot be read."""
+    from fleetbox.cli import settings  # noqa: PLC0415 (pydantic, which a command without hosts need not load)
+    from fleetbox.fleet.inventory import load  # noqa: PLC0415
+
+    try:
+        hosts = load(settings.load(inventory=context.params.get("inventory") or ()).inventory)
+    except FleetboxError:
+        return []
+    names = {name for host in hosts for name in (host.name, *host.groups)}
+    return sorted(name for name in names if name.startswith(incomplete))
+
 
 inventory_option: _Decorator = click.option(
     "-i", "--inventory", multiple=True, metavar="INV", help="Inventory file, folder or host list; repeatable."
 )
 limit_option: _Decorator = click.option(
-    "-l", "--limit", metavar="PATTERN", help="Only these hosts and groups, as Ansible's --limit."
+    "-l",
+    "--limit",
+    metavar="PATTERN",
+    shell_complete=complete_hosts,
+    help="Only these hosts and groups, as Ansible's --limit.",
 )
 forks_option: _Decorator = click.option(
     "-f", "--forks", type=click.IntRange(1, 500), help="Hosts at a time (default 25)."

@@ -32,9 +32,10 @@ def activate(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, A
     files = store.receive(stdin, options.digest) if options.bundle else None
     steps.reached(Step.RECEIVED)
     with _ready(places) as state:
-        if files is not None:
-            store.put(state, options.digest, files)
-        return make_current(state, options.digest, check)
+        stored = files is not None and store.put(state, options.digest, files)
+        answer = make_current(state, options.digest, check)
+        # What is current was in the store already: something had changed or removed it there.
+        return {**answer, "repaired": stored and not answer["changed"]}
 
 
 def rollback(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:

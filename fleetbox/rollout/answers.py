@@ -43,9 +43,13 @@ class Failure(_Answer):
 
 
 class Activation(_Answer):
-    """What `activate` and `rollback` answer when the new generation stays."""
+    """What `activate` and `rollback` answer when the new generation stays.
+
+    `repaired`: it was current before, but its content had been changed on the host.
+    """
 
     changed: bool
+    repaired: bool = False
     generation: Number
     previous: Number | None = None
     digest: Digest

@@ -29,6 +29,9 @@ def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None
     return HostOutcome(
         host=host,
         outcome=Outcome.ACTIVATED if answer.changed else Outcome.UNCHANGED,
+        reason="repaired" if answer.repaired else "",
+        message="its content had been changed on the host, and was replaced" if answer.repaired else "",
+        hint="find out what changed it" if answer.repaired else "",
         generation=answer.generation,
         previous=answer.previous,
         digest=answer.digest,

@@ -50,6 +50,7 @@ def test_a_bundle_becomes_the_first_generation(host: HostTree, new: Built) -> No
         "digest": new.digest,
         "smoke": [{"check_id": "FBX-SBX-001", "status": "pass", "message": "said pass"}],
         "rolled_back": False,
+        "repaired": False,
     }
     assert host.enforces(new)
 
@@ -198,6 +199,16 @@ def test_a_damaged_store_is_noticed_and_replaced(host: HostTree, old: Built, new
     assert host.enforces(old)
     assert host.activate(new).code == 0
     assert (host.enforces(new), host.leftovers()) == (True, [])
+
+
+def test_a_current_generation_that_was_changed_is_repaired_and_says_so(host: HostTree, old: Built) -> None:
+    assert host.activate(old).answer["repaired"] is False
+    assert host.activate(old).answer["repaired"] is False
+    plan = host.state / "store" / old.hex / "linux/launch.plan"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    answer = host.activate(old).answer
+    assert (answer["changed"], answer["repaired"]) == (False, True)
+    assert host.enforces(old)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

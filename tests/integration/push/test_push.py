@@ -151,6 +151,14 @@ def test_doctor_sees_a_provisioned_host(fleet: Fleet) -> None:
     assert "this machine can sandbox" in done.stdout
 
 
+def test_doctor_does_not_call_a_damaged_host_a_new_one(fleet: Fleet) -> None:
+    fleet.plain.exec(["chmod", "0777", "/var/lib/fleetbox"])
+    done = fleet.fleetbox("doctor", "plain")
+    fleet.plain.exec(["chmod", "0755", "/var/lib/fleetbox"])
+    assert done.returncode == 5
+    assert "state directory is damaged" in done.stdout
+
+
 def test_a_host_with_a_gate_is_refused_with_its_remedy_and_left_untouched(
     fleet: Fleet, make_host: MakeHost
 ) -> None:

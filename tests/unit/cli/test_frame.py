@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -121,6 +122,24 @@ def test_completion_prints_the_script_of_each_shell(shell: str) -> None:
 def test_a_completing_shell_gets_the_commands() -> None:
     done = _fleetbox(_FLEETBOX_COMPLETE="bash_complete", COMP_WORDS="fleetbox pu", COMP_CWORD="1")
     assert "plain,push-policy" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "names"), [("doctor gp", 2, "gpu1"), ("verify -l g", 3, "gpu1 gpu_vms")]
+)
+def test_a_completing_shell_gets_hosts_and_groups(
+    words: str, number: int, names: str, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("gpu_vms: {hosts: {gpu1: , web: }}\n")
+    done = _fleetbox(
+        _FLEETBOX_COMPLETE="bash_complete",
+        COMP_WORDS=f"fleetbox {words}",
+        COMP_CWORD=str(number),
+        FLEETBOX_INVENTORY=str(inventory),
+    )
+    found = {line.removeprefix("plain,") for line in done.stdout.splitlines()}
+    assert set(names.split()) <= found <= {"gpu1", "gpu_vms"}
 
 
 def test_host_text_has_nothing_that_a_terminal_obeys() -> None:

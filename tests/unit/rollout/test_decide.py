@@ -29,6 +29,13 @@ def test_an_activation_tells_the_generation_and_what_was_before() -> None:
     assert end.describe() == "activated generation 8"
 
 
+def test_content_that_was_changed_on_the_host_is_not_replaced_in_silence() -> None:
+    end = _end(_answer(0, changed=False, repaired=True, generation=8, digest=SENT))
+    assert (end.outcome, end.reason) == (Outcome.UNCHANGED, "repaired")
+    assert end.message
+    assert end.hint
+
+
 def test_what_was_already_current_is_unchanged() -> None:
     assert _end(_answer(0, changed=False, generation=8, digest=SENT)).outcome is Outcome.UNCHANGED
 
