@@ -10,7 +10,7 @@ import pytest
 from fleetbox.hostside import paths
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
-from tests.support.provision import WORKSPACE, Provisioned, provisioned
+from tests.support.provision import PACKAGED, WORKSPACE, Provisioned, provisioned
 
 pytestmark = pytest.mark.host
 
@@ -262,3 +262,32 @@ def test_dry_run_and_explain_run_nothing(box: Provisioned) -> None:
         assert done.returncode == 0, done.stderr
         assert paths.BWRAP in done.stdout
     assert box.run("ls", "-A", WORKSPACE).stdout == ""
+
+
+def test_without_network_namespaces_that_is_what_is_said(box: Provisioned) -> None:
+    limit = "/proc/sys/user/max_net_namespaces"
+    before = box.host.get(limit).decode().strip()
+    box.change(f"echo 0 > {limit}")
+    try:
+        done = box.launch("touch", "ran")
+        assert done.returncode == 125
+        assert "refuses a network namespace: No space left on device" in done.stderr
+        assert box.launch("true", policy="hostnet").returncode == 0
+    finally:
+        box.change(f"echo {before} > {limit}")
+
+
+def test_an_ordinary_mount_below_proc_is_not_taken_for_the_reason(box: Provisioned) -> None:
+    """systemd mounts binfmt_misc on every machine, over a directory that exists for it."""
+    fails = f'#!/bin/sh\n[ "$1" != --help ] || exec {PACKAGED}.real --help\nexit 1\n'
+    box.change(f"mount -t tmpfs t /proc/sys/fs/binfmt_misc; mv {PACKAGED} {PACKAGED}.real")
+    try:
+        box.host.put(PACKAGED, fails.encode(), mode=0o755)
+        box.host.put(paths.BWRAP, fails.encode(), mode=0o755)
+        done = box.launch("touch", "ran")
+        assert done.returncode == 125
+        assert f"{PACKAGED} could not make the sandbox (it ended with 1)" in done.stderr
+        box.change(f"mv {PACKAGED}.real {PACKAGED}; rm {paths.BWRAP}; install {PACKAGED} {paths.BWRAP}")
+        assert box.launch("true").returncode == 0
+    finally:
+        box.change("umount /proc/sys/fs/binfmt_misc")

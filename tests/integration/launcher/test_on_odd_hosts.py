@@ -1,0 +1,147 @@
+"""Hosts that cannot make a sandbox, or say that they are WSL: each names its gate before anything runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetbox.hostside import paths
+from tests.support.hosts.lab import Lab
+from tests.support.hosts.spec import HostSpec
+from tests.support.provision import WORKSPACE, Provisioned, provisioned
+
+pytestmark = pytest.mark.host
+
+SPECS = (
+    HostSpec.of("enospc", userns="ENOSPC"),
+    HostSpec.of("eperm", userns="EPERM"),
+    HostSpec.of("einval", userns="EINVAL"),
+    HostSpec.of("wsl1", userns="EINVAL", hooks=["wsl1"]),
+    HostSpec.of("masked", hooks=["masked-proc"]),
+    HostSpec.of("wsl2", hooks=["wsl2"], gpu="dxg"),
+)
+POLICIES = {
+    "main": "environment: {pass: [PATH, HOME, WSL_INTEROP]}\n",
+    "hostpids": "process: {allow_host_pids: true}\n",
+    "hostnet": "network: {mode: host}\n",
+    "no-gpu": "gpu_passthrough: false\n",
+    "required": "devices: {gpu: {mode: required}}\n",
+    "required-nvidia": "devices: {gpu: {mode: required, vendors: [nvidia]}}\n",
+}
+Hosts = dict[str, Provisioned]
+
+
+@pytest.fixture(scope="module")
+def hosts(lab: Lab, launcher: Path) -> Iterator[Hosts]:
+    with provisioned(lab, launcher, *SPECS) as made:
+        for box in made:
+            box.activate(POLICIES)
+        yield {box.host.name: box for box in made}
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "hint"),
+    [
+        ("enospc", "user.max_user_namespaces is 0", "user.max_user_namespaces=15000"),
+        ("eperm", "a user namespace: Operation not permitted", "its seccomp profile must allow"),
+        ("einval", "a user namespace: Invalid argument", "its seccomp profile must allow"),
+        ("wsl1", "this is WSL1, which has no user namespaces", "wsl --set-version <distro> 2"),
+        ("masked", "/proc is masked here", "--security-opt systempaths=unconfined"),
+    ],
+)
+def test_a_gate_is_named_with_its_remedy_and_nothing_runs(
+    hosts: Hosts, name: str, problem: str, hint: str
+) -> None:
+    box = hosts[name]
+    done = box.launch("/bin/touch", "ran")
+    assert done.returncode == 125, done
+    *_, said, remedy = done.stderr.splitlines()
+    assert said.startswith("fleetbox-run: ")
+    assert problem in said
+    assert remedy.startswith("  hint: ")
+    assert hint in remedy
+    assert box.run("ls", "-A", WORKSPACE).stdout == "", "neither a file nor a mountpoint is left"
+
+
+def test_wsl1_is_said_before_a_generation_is_looked_for(hosts: Hosts) -> None:
+    box = hosts["wsl1"]
+    box.change(f"mv {paths.CURRENT} {paths.CURRENT}.away")
+    try:
+        assert "this is WSL1" in box.launch("true").stderr
+    finally:
+        box.change(f"mv -T {paths.CURRENT}.away {paths.CURRENT}")
+
+
+def test_a_masked_proc_is_no_obstacle_where_host_processes_are_accepted(hosts: Hosts) -> None:
+    done = hosts["masked"].sh("id -u; test -r /proc/self/status && echo readable", policy="hostpids")
+    assert (done.returncode, done.stdout) == (0, "1000\nreadable\n"), done.stderr
+
+
+@pytest.fixture
+def wsl2(hosts: Hosts) -> Provisioned:
+    box = hosts["wsl2"]
+    box.change(
+        """
+        mkdir -p /run/WSL /mnt/wslg/distro /mnt/c/Windows /mnt/c/dev/ws /mnt/wsl
+        for d in /run/WSL /mnt/wslg/distro /mnt/c/Windows /mnt/c /mnt; do echo x > $d/f; done
+        chown dev /mnt/c/dev/ws"""
+    )
+    return box
+
+
+WINDOWS = {"WSL_INTEROP": "/run/WSL/1_interop", "PATH": "/usr/bin:/mnt/c/Windows:/bin:/mnt/c/Tools"}
+
+
+def test_the_windows_side_is_out_of_reach(wsl2: Provisioned) -> None:
+    script = """
+        cat /run/WSL/f /mnt/f /mnt/c/f /mnt/c/Windows/f /mnt/wslg/distro/f && echo read
+        echo x > /mnt/c/dev/ws/f && echo wrote
+        echo "[$WSL_INTEROP] $PATH" """
+    done = wsl2.sh(script, env=WINDOWS)
+    assert done.stdout == "[] /usr/bin:/bin\n"
+    outside = wsl2.run("cat", "/run/WSL/f", "/mnt/f", "/mnt/c/f", "/mnt/c/Windows/f", "/mnt/wslg/distro/f")
+    assert outside.stdout == "x\n" * 5, "or the claim above is empty"
+
+
+def test_a_workspace_on_a_windows_drive_is_granted_and_nothing_beside_it(wsl2: Provisioned) -> None:
+    script = "echo y > f && cat f; cat /mnt/c/f /mnt/c/Windows/f; ls /mnt/c /mnt/c/dev; rm f"
+    done = wsl2.sh(script, options=("--workspace", "/mnt/c/dev/ws"))
+    assert done.stdout == "y\n/mnt/c:\ndev\n\n/mnt/c/dev:\nws\n", done
+
+
+def test_names_resolve_although_their_file_lies_below_mnt(wsl2: Provisioned) -> None:
+    wsl2.change(
+        "echo nameserver 10.1.1.1 > /mnt/wsl/resolv.conf; echo x > /mnt/wsl/f; cp -a /etc/resolv.conf /root/"
+    )
+    wsl2.change("ln -sf /mnt/wsl/resolv.conf /etc/resolv.conf")
+    try:
+        done = wsl2.sh("cat /etc/resolv.conf; cat /mnt/wsl/f", policy="hostnet")
+    finally:
+        wsl2.change("cp -af --remove-destination /root/resolv.conf /etc/resolv.conf")
+    assert done.stdout == "nameserver 10.1.1.1\n", done
+
+
+OPEN = """
+import errno, os, sys
+try: os.open(sys.argv[1], os.O_RDWR)
+except OSError as problem: print(errno.errorcode[problem.errno])
+"""
+
+
+def test_the_wsl_gpu_is_one_working_node(wsl2: Provisioned) -> None:
+    driverless = {"ENXIO\n", "ENODEV\n"}  # the node was opened as a device, and this kernel has no driver
+    assert wsl2.launch("python3", "-c", OPEN, "/dev/dxg").stdout in driverless
+    assert wsl2.launch("python3", "-c", OPEN, "/dev/dxg", policy="no-gpu").stdout == "ENOENT\n"
+    assert wsl2.launch("true", policy="required").returncode == 0
+
+
+def test_a_wsl_gpu_that_cannot_be_used_is_named(wsl2: Provisioned) -> None:
+    wsl2.change("chmod 600 /dev/dxg")
+    try:
+        done = wsl2.launch("touch", "ran", policy="required")
+    finally:
+        wsl2.change("chmod 666 /dev/dxg")
+    assert done.returncode == 125
+    assert "the policy requires a GPU: no permission: /dev/dxg" in done.stderr
+    assert "/dev/nvidiactl" in wsl2.launch("touch", "ran", policy="required-nvidia").stderr
+    assert wsl2.run("ls", "-A", WORKSPACE).stdout == ""
