@@ -11,9 +11,9 @@ import yaml
 from fleetbox.cli.options import json_option
 from fleetbox.cli.output import print_json, say
 from fleetbox.errors import ExitCode
+from fleetbox.hostside.text import escape
 from fleetbox.policy import PolicyInvalid, ResolvedPolicy, Violation, load_policy, schema
 from fleetbox.policy.diff import Change, Effect, diff
-from fleetbox.policy.errors import escape
 from fleetbox.policy.explain import explain
 from fleetbox.policy.model import Mutability
 from fleetbox.targets import TARGETS

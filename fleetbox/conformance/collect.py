@@ -96,7 +96,8 @@ def _answered(host: Host, intent: Intent, answer: Answer) -> HostRecord:
 def _failed(host: Host, intent: Intent, completed: Completed) -> HostRecord:
     """A host program that reports an error, or is not there."""
     if not_installed(completed):
-        return without_results(host, intent, HostState.FAILED, NOT_INSTALLED)
+        hint = f"ansible-playbook site.yml --limit {host.name}"
+        return without_results(host, intent, HostState.FAILED, NOT_INSTALLED, hint=hint)
     try:
         error = json.loads(completed.stdout)["error"]
         code, message, hint = (

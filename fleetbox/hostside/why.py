@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from fleetbox.hostside import paths
 from fleetbox.hostside.errors import Exit, HostError
 from fleetbox.hostside.paths import Places
+from fleetbox.hostside.text import escape
 
 _TAIL = 256 * 1024  # bytes read of each log
 _FILES_MAX = 256
@@ -92,9 +93,5 @@ def _entry(line: bytes, uid: int) -> dict[str, Any] | None:
     return {
         "time": entry["time"],
         "uid": uid,
-        **{field: _spelled(str(text)) for field, text in texts.items()},
+        **{field: escape(str(text)) for field, text in texts.items()},
     }
-
-
-def _spelled(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from fleetbox.errors import PolicyError
+from fleetbox.hostside.text import escape
 
 _SHOWN_WIDTH = 100
 _SHOWN_VALUE = 60
@@ -42,11 +43,6 @@ class PolicyInvalid(PolicyError):
         count = len(self.violations)
         noun = "violation" if count == 1 else "violations"
         super().__init__(f"{count} {noun} in {escape(', '.join(files))}", hint=self.violations[0].hint)
-
-
-def escape(text: str) -> str:
-    """`text` with everything a terminal could act on written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shorten(value: object) -> str:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetbox.errors import UsageError
+from fleetbox.hostside.text import escape
 from fleetbox.policy import presets
 from fleetbox.policy.conflicts import conflicts
-from fleetbox.policy.errors import PolicyInvalid, Violation, escape
+from fleetbox.policy.errors import PolicyInvalid, Violation
 from fleetbox.policy.merge import Layer, overlay, written
 from fleetbox.policy.positions import MAX_BYTES, Node, Position, Source, compose
 from fleetbox.policy.resolve import ResolvedPolicy, resolve

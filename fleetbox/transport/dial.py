@@ -7,6 +7,8 @@ because the kernel forgets it.
 
 import socket
 
+# Linux only; a Mac as control machine goes without.
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
@@ -14,7 +16,8 @@ class PromptSocket(socket.socket):
     """A TCP socket that acknowledges at once."""
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if _QUICKACK is not None:
+            self.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         return super().recv(bufsize, flags)
 
 
