@@ -55,7 +55,7 @@ static bool hides_proc(const char *place) {
            !path_at_or_below(place, "/proc/fs/nfsd");
 }
 
-static bool proc_is_masked(void) {
+bool gate_proc_is_masked(void) {
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     char line[2 * PATH_LIMIT];
     bool masked = false;
@@ -95,7 +95,7 @@ void gate_refuse(const struct launch *launch, const char *bwrap, int code) {
         refuse("allow them: user.max_net_namespaces above 0; without them only network.mode: host can run",
                "the kernel or a filter refuses a network namespace: %s", strerror(problem));
     }
-    if (!launch->plan.host_pids && proc_is_masked()) {
+    if (!launch->host_pids && gate_proc_is_masked()) {
         refuse("in a container: --security-opt systempaths=unconfined; or let the policy say process.allow_host_pids: true",
                "/proc is masked here, so that no fresh one can be mounted");
     }

@@ -4,6 +4,9 @@
 
 #include "launch.h"
 
+/* Whether mounts below /proc keep a fresh one from being mounted in a sandbox. */
+bool gate_proc_is_masked(void);
+
 /* Before anything else: on WSL1 nothing could work. */
 void gate_refuse_wsl1(int wsl);
 

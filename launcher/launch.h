@@ -39,6 +39,7 @@ struct launch {
     struct strings devices; /* nodes below /dev, bound after the fresh /dev is mounted */
     struct strings skipped; /* what --explain says about rules without an effect */
     bool gpu_bound;
+    bool host_pids; /* no PID namespace: the policy accepts it, and no fresh /proc can be mounted here */
     struct strings env; /* the workload's, NAME=VALUE */
     bool new_session;
 };

@@ -189,23 +189,34 @@ static void prepare(struct launch *launch) {
     refuse_own_files_in_roots(launch);
     env_build(launch);
     launch->new_session = !isatty(STDIN_FILENO);
+    launch->host_pids = launch->plan.host_pids && gate_proc_is_masked();
 }
 
-static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
-    lock_settle(&launch->agreed, &launch->entries);
+static struct outcome try_each(const struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
     for (size_t i = 0;; i++) {
         struct strings argv = {0};
         bwrap_probe(launch, &bwraps[i]);
         argv_build(launch, &bwraps[i], true, &argv);
         struct outcome outcome = supervise(launch, &bwraps[i], &argv, launch->files.filter[filter], launch->locks);
-        if (outcome.started) {
-            return outcome.code;
-        }
-        if (i + 1 == count) {
-            gate_refuse(launch, bwraps[i].path, outcome.code);
+        if (outcome.started || i + 1 == count) {
+            return outcome;
         }
         warn("%s could not make the sandbox; trying %s", bwraps[i].path, bwraps[i + 1].path);
     }
+}
+
+static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
+    lock_settle(&launch->agreed, &launch->entries);
+    struct outcome outcome = try_each(launch, bwraps, count, filter);
+    if (!outcome.started && launch->plan.host_pids && !launch->host_pids) {
+        warn("trying without a PID namespace, which the policy accepts");
+        launch->host_pids = true;
+        outcome = try_each(launch, bwraps, count, filter);
+    }
+    if (!outcome.started) {
+        gate_refuse(launch, bwraps[count - 1].path, outcome.code);
+    }
+    return outcome.code;
 }
 
 int main(int argc, char **argv) {

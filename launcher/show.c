@@ -69,7 +69,8 @@ void show_words(const struct launch *launch, const char *bwrap, int filter) {
     line("policy", plan->policy, plan->digest);
     line("bwrap", bwrap, launch->files.managed ? "this machine's" : "first on PATH outside what is writable");
     line("user", "namespaces for users, IPC, host name and cgroups", "always");
-    line("pids", plan->host_pids ? "the host's" : "only the sandbox's", plan->host_pids ? "allow_host_pids" : "always");
+    line("pids", launch->host_pids ? "the host's" : "only the sandbox's",
+         launch->host_pids ? "allow_host_pids, and /proc is masked here" : "always");
     line("network", plan->network == NETWORK_NONE ? "loopback only" : "the host's", "network.mode");
     line("seccomp", launch->files.filter_path[filter], filter == FILTER_UNIX ? "AF_UNIX allowed" : "no AF_UNIX");
     line(plan->root == ROOT_HOST ? "read" : "none", "/", "filesystem.root");
