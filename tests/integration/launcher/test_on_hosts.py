@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,13 @@ exec sleep 3604
 """
 
 
-@pytest.mark.parametrize("policy", ["main", "hostpids"])
+@pytest.fixture(params=["main", "hostpids"])
+def policy(request: pytest.FixtureRequest, box: Provisioned) -> Iterator[str]:
+    """Once with a PID namespace, once without: only a masked /proc makes the launcher go without."""
+    with box.masked_proc() if request.param == "hostpids" else nullcontext():
+        yield request.param
+
+
 def test_killing_the_launcher_ends_every_process_of_the_sandbox(
     box: Provisioned, policy: str, eventually: Eventually
 ) -> None:

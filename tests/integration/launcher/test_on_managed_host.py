@@ -42,12 +42,13 @@ def box(lab: Lab, launcher: Path) -> Iterator[Provisioned]:
 def refused(box: Provisioned, problem: str, **options: object) -> str:
     """A launch that must end with 125, that reason, a hint, and nothing run; its stderr."""
     done = box.launch("/bin/sh", "-c", f"touch {WORKSPACE}/ran || touch ran; echo ran", **options)  # type: ignore[arg-type]
-    assert (done.returncode, done.stdout) == (125, ""), done
+    left = box.run("ls", "-A", WORKSPACE).stdout
+    box.change(f"rm -f {WORKSPACE}/ran")  # or the next claim would fail for this one's reason
+    assert (done.returncode, done.stdout, left) == (125, "", ""), done
     first, *rest = done.stderr.splitlines()
     assert first.startswith("fleetbox-run: ")
     assert problem in first
     assert [line[:8] for line in rest] in ([], ["  hint: "])
-    assert box.run("ls", "-A", WORKSPACE).stdout == ""
     return done.stderr
 
 
@@ -230,10 +231,30 @@ def test_tmp_is_the_hosts_only_where_the_policy_says_so(box: Provisioned) -> Non
     assert box.run("ls", "/var/tmp/of-the-host").returncode == 0
 
 
-def test_host_processes_are_visible_only_where_the_policy_says_so(box: Provisioned) -> None:
+def test_host_processes_are_visible_only_where_the_policy_accepts_it_and_proc_is_masked(
+    box: Provisioned,
+) -> None:
     script = "cat /proc/[0-9]*/comm | grep -c sshd"
     assert box.sh(script).stdout == "0\n"
-    assert int(box.sh(script, policy="hostpids").stdout) > 0
+    assert box.sh(script, policy="hostpids").stdout == "0\n", "accepting it does not ask for it"
+    with box.masked_proc():
+        assert int(box.sh(script, policy="hostpids").stdout) > 0
+        assert box.sh(script).returncode == 125
+
+
+def test_what_else_refuses_a_fresh_proc_is_found_by_trying(box: Provisioned) -> None:
+    """Some sandboxed kernels refuse it without a mount that shows why."""
+    refuses = f'#!/bin/sh\nfor word; do [ $word != --as-pid-1 ] || exit 1; done\nexec {PACKAGED} "$@"\n'
+    moved = f"mv {PACKAGED} {PACKAGED}.away; mv {paths.BWRAP} {paths.BWRAP}.away"
+    box.change(moved)
+    try:
+        box.host.put(paths.BWRAP, refuses.replace(PACKAGED, f"{PACKAGED}.away").encode(), mode=0o755)
+        done = box.launch("echo", "ran", policy="hostpids")
+        assert (done.returncode, done.stdout) == (0, "ran\n")
+        assert "trying without a PID namespace, which the policy accepts" in done.stderr
+        assert box.launch("echo", "ran").returncode == 125
+    finally:
+        box.change(f"mv {PACKAGED}.away {PACKAGED}; mv {paths.BWRAP}.away {paths.BWRAP}")
 
 
 def test_a_minimal_root_holds_what_programs_need_and_no_more(box: Provisioned) -> None:
