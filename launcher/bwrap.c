@@ -64,13 +64,13 @@ static bool open_candidate(const struct launch *launch, const char *path, bool m
     return true;
 }
 
-static bool find_on_path(const struct launch *launch, struct bwrap *found) {
+static bool find_on_path_of(const struct launch *launch, bool root_owned, struct bwrap *found) {
     const char *path = caller_env(&launch->caller, "PATH");
     while (path && *path) {
         size_t length = strcspn(path, ":");
         const char *dir = mem_copy(path, length);
         path += length + (path[length] == ':');
-        if (dir[0] != '/' || !open_candidate(launch, path_join(dir, "bwrap"), !launch->options.plan, found)) {
+        if (dir[0] != '/' || !open_candidate(launch, path_join(dir, "bwrap"), root_owned, found)) {
             continue;
         }
         bool in_cwd = launch->cwd[1] && path_at_or_below(found->path, launch->cwd);
@@ -80,6 +80,12 @@ static bool find_on_path(const struct launch *launch, struct bwrap *found) {
         close(found->fd);
     }
     return false;
+}
+
+/* Root's before any other: one in a project's own directory may be an earlier workload's. */
+static bool find_on_path(const struct launch *launch, struct bwrap *found) {
+    return find_on_path_of(launch, true, found) ||
+           (launch->options.plan && find_on_path_of(launch, false, found));
 }
 
 size_t bwrap_find(const struct launch *launch, struct bwrap found[BWRAP_CANDIDATES]) {

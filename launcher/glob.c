@@ -80,6 +80,15 @@ static bool is_complete(const struct glob *glob, positions at) {
     return at >> length & 1;
 }
 
+/* What cannot be looked at hides matches. Below a writable directory the workload may have closed it itself, and
+ * would open it again; elsewhere it stays closed. */
+static void refuse_closed(const struct glob *glob, const char *path) {
+    bool absent = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+    if (!absent && roots_holding(&glob->launch->roots, path)) {
+        refuse("make it readable again: chmod u+rwx", "cannot search %s for a glob of the policy: %s", path, strerror(errno));
+    }
+}
+
 /* A match that is a link hides nothing by itself: what it leads to is denied. */
 static void deny(struct glob *glob, const char *path) {
     if (++glob->matched > MATCH_LIMIT) {
@@ -87,6 +96,7 @@ static void deny(struct glob *glob, const char *path) {
     }
     char target[PATH_LIMIT];
     if (!realpath(path, target)) {
+        refuse_closed(glob, path);
         return;
     }
     struct resolved place = resolve(target, &glob->launch->roots);
@@ -99,7 +109,8 @@ static void deny(struct glob *glob, const char *path) {
 
 static void visit(struct glob *glob, int parent, const char *name, const char *path, positions at, int depth) {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) { /* no directory, or not readable: the workload, the same user, cannot read it either */
+    if (fd < 0) {
+        refuse_closed(glob, path);
         return;
     }
     DIR *dir = fdopendir(fd);

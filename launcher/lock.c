@@ -85,14 +85,18 @@ static int open_root(const struct root *root) {
     return fd;
 }
 
-/* Removes REL below the root if it is an empty directory; what is not empty has become somebody's own. */
-static void remove_mountpoint(int root, const char *rel) {
+/* Removes REL below the root if it is an empty directory; what is not empty has become somebody's own. False
+ * when it is still there and still ours, because a directory on the way is closed just now. */
+static bool remove_mountpoint(int root, const char *rel) {
     const char *slash = strrchr(rel, '/');
     int parent = open_beneath(root, slash ? mem_copy(rel, (size_t)(slash - rel)) : "");
-    if (parent >= 0) {
-        unlinkat(parent, slash ? slash + 1 : rel, AT_REMOVEDIR);
-        close(parent);
+    if (parent < 0) {
+        return errno != EACCES;
     }
+    bool settled = unlinkat(parent, slash ? slash + 1 : rel, AT_REMOVEDIR) == 0 || errno == ENOENT ||
+                   errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR;
+    close(parent);
+    return settled;
 }
 
 /* A record is "set HASH", which stays, and one "made REL" per mountpoint. */
@@ -121,14 +125,15 @@ static bool remove_recorded(int record, const struct root *root) {
         return true;
     }
     struct strings made = read_made(record);
+    bool settled = true;
     int fd = made.count ? open_root(root) : -1;
     for (size_t i = 0; fd >= 0 && i < made.count; i++) {
-        remove_mountpoint(fd, made.item[i]);
+        settled = remove_mountpoint(fd, made.item[i]) && settled;
     }
     if (fd >= 0) {
         close(fd);
     }
-    return ftruncate(record, SET_LENGTH) == 0;
+    return !settled || ftruncate(record, SET_LENGTH) == 0;
 }
 
 /* What concurrent launches over one root must agree on, or one could undo what protects the other. */
@@ -171,6 +176,8 @@ static bool make_mountpoint(int root_fd, const struct root *root, const struct e
     }
     int problem = mkdirat(parent, name, 0755) == 0 ? 0 : errno;
     bool there = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    struct stat above;
+    bool ours = fstat(parent, &above) != 0 || above.st_uid == geteuid();
     close(parent);
     if (there && S_ISDIR(st.st_mode)) {
         return true;
@@ -180,6 +187,10 @@ static bool make_mountpoint(int root_fd, const struct root *root, const struct e
     }
     if (problem != EACCES && problem != EPERM && problem != EROFS) {
         refuse("make room there", "cannot make the mountpoint %s: %s", entry->path, strerror(problem));
+    }
+    if (ours && problem != EROFS) { /* the workload, the same user, would open it and make the name itself */
+        refuse("make its directory writable again: chmod u+w", "cannot make the mountpoint %s: %s", entry->path,
+               strerror(problem));
     }
     return false;
 }

@@ -149,6 +149,10 @@ static void find_places(struct launch *launch) {
     if (launch->caller.home && realpath(launch->caller.home, home)) {
         launch->home = mem_copy(home, strlen(home));
     }
+    if (path_at_or_below(launch->workspace, "/dev") || path_at_or_below(launch->workspace, "/proc")) {
+        refuse("work in a directory of files", "%s cannot be a workspace: the sandbox has its own /dev and /proc",
+               launch->workspace);
+    }
     bool holds_home = launch->home && path_at_or_below(launch->home, launch->workspace) &&
                       !has_write_rule(launch, launch->home);
     if (writable && (strcmp(launch->workspace, "/") == 0 || holds_home)) {

@@ -24,6 +24,9 @@ static const char *read_pointer(const char *path) {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
     if (fd < 0) {
+        if (errno == EACCES) {
+            refuse("make it readable again: chmod u+r", "cannot read %s, which may lead to a repository", path);
+        }
         return NULL;
     }
     char text[POINTER_LIMIT];

@@ -119,7 +119,19 @@ static void append(struct walk *walk, const char *name) {
     strcpy(walk->at + length + 1, name);
 }
 
+/* Below a writable directory the workload owns what it closed, and would open it again in the next sandbox. */
+static void refuse_closed(const struct walk *walk) {
+    const struct root *root = roots_holding(walk->roots, walk->at);
+    if (root && strcmp(root->path, walk->at) != 0) {
+        refuse("make the directory that holds it searchable again: chmod u+rwx",
+               "cannot look at %s, which the policy speaks of: %s", walk->at, strerror(errno));
+    }
+}
+
 static struct resolved stopped(struct walk *walk, enum found found) {
+    if (found == INACCESSIBLE) {
+        refuse_closed(walk);
+    }
     struct resolved result = {.found = found, .missing_at = strlen(walk->at)};
     char name[NAME_MAX + 1];
     while (next_component(walk, name)) {
