@@ -106,6 +106,7 @@ static void read_signal(struct watch *watch) {
         forward(watch, &info);
     } else if (waitpid(watch->bwrap, &watch->bwrap_status, WNOHANG) == watch->bwrap) {
         watch->bwrap_ended = true;
+        shutdown(watch->control, SHUT_WR); /* an inner stage that outlived it takes this as our end, and ends too */
     }
 }
 
