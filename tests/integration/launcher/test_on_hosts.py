@@ -3,6 +3,7 @@
 0.4.1 (Debian 11) knows neither --disable-userns nor --perms: what those give must hold there another way.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -113,23 +114,40 @@ def policy(request: pytest.FixtureRequest, box: Provisioned) -> Iterator[str]:
         yield request.param
 
 
+def running(box: Provisioned, word: str) -> int:
+    return sum(line.startswith(word) for line in box.host.processes())
+
+
 def test_killing_the_launcher_ends_every_process_of_the_sandbox(
     box: Provisioned, policy: str, eventually: Eventually
 ) -> None:
-    def running(word: str) -> int:
-        return sum(line.startswith(word) for line in box.host.processes())
-
     box.change(f"rm -rf {WORKSPACE}; install -d -o dev {WORKSPACE}")
     box.host.put("/home/dev/workload", LEAVES_RUNNING)
     launch = " ".join(box.command("sh", "/home/dev/workload", policy=policy))
     started = box.run("sh", "-c", f"{launch} >/dev/null 2>&1 </dev/null & echo $!")
-    eventually(lambda: running("sleep 360") == 4)
+    eventually(lambda: running(box, "sleep 360") == 4)
     assert box.run("kill", "-KILL", started.stdout.strip()).returncode == 0
-    eventually(lambda: running("sleep 360") == 0)
-    eventually(lambda: running("bwrap") == 0)
+    eventually(lambda: running(box, "sleep 360") == 0)
+    eventually(lambda: running(box, "bwrap") == 0)
     assert ".git" in box.run("ls", "-A", WORKSPACE).stdout.split(), "no residue: the next claim says nothing"
     assert box.launch("true", policy=policy).returncode == 0
     assert box.run("ls", "-A", WORKSPACE).stdout == ""
+
+
+def test_killing_bubblewrap_ends_the_launch_at_once_and_every_process(
+    box: Provisioned, policy: str, eventually: Eventually
+) -> None:
+    box.host.put("/home/dev/workload", LEAVES_RUNNING)
+    box.change("rm -f /home/dev/code; install -o dev /dev/null /home/dev/code")
+    launch = " ".join(box.command("sh", "/home/dev/workload", policy=policy))
+    box.run("sh", "-c", f"(({launch}) >/dev/null 2>&1 </dev/null; echo $? > code) >/dev/null 2>&1 &")
+    eventually(lambda: running(box, "sleep 360") == 4)
+    box.change("for f in $(grep -la '^bwrap' /proc/[0-9]*/cmdline); do kill -KILL $(basename ${f%/*}); done")
+    begin = time.monotonic()
+    eventually(lambda: running(box, "sleep 360") == 0)
+    eventually(lambda: box.host.get("/home/dev/code") != b"")
+    assert box.host.get("/home/dev/code") == b"137\n"
+    assert time.monotonic() - begin < 4, "the launcher waited for what cannot come"
 
 
 def test_the_provisioned_bwrap_is_preferred_to_the_one_on_path(box: Provisioned) -> None:
