@@ -10,13 +10,16 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fleetbox.errors import UsageError
 from fleetbox.hostside import paths
+from fleetbox.hostside.text import escape
 from fleetbox.policy import ResolvedPolicy
+from fleetbox.policy.explain import explain
+from fleetbox.policy.model import Access, Mode, Tmp
 from fleetbox.targets import TARGETS, Artifact
 
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -150,3 +153,24 @@ def _put_in_place(directory: int, temporary: str, name: str, artifacts: Sequence
         os.rename(name, damaged, src_dir_fd=directory, dst_dir_fd=directory)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         shutil.rmtree(damaged, ignore_errors=True, dir_fd=directory)
+
+
+def refuse_what_it_could_rewrite(
+    policy: ResolvedPolicy, own: Iterable[Path], *, workspace: Path, home: Path
+) -> None:
+    """Refuse when the workload could write the policy's files, or one of `own`: what a later run starts from.
+
+    Raises UsageError naming the file and what makes it writable.
+    """
+    if policy.mode is Mode.FULL_ACCESS:
+        return
+    origins = {Path(origin.rpartition(":")[0]) for origin in policy.origins.values()}
+    for file in sorted({*own, *(origin for origin in origins if origin.is_file())}):
+        found = explain(policy, str(file.resolve()), workspace=workspace.resolve(), home=home.resolve())
+        private = policy.filesystem.tmp is Tmp.PRIVATE and found.rule.startswith("filesystem.tmp")
+        if found.access is Access.WRITE and not private:
+            raise UsageError(
+                f"{escape(str(file))} is writable in this sandbox ({escape(found.rule)})",
+                hint="keep policies and fleetbox itself outside of what a workload writes: "
+                "it would decide about the next run",
+            )

@@ -61,7 +61,14 @@ def run(
         raise UsageError("--print-launch and --explain exclude each other", hint="use one of them")
     if not command:
         raise UsageError("no command to run", hint="put it after --: fleetbox run --policy FILE -- COMMAND")
-    launch_plan = tryout.prepare(load_policy(policy_file), find_launcher())
+    policy, launcher = load_policy(policy_file), find_launcher()
+    tryout.refuse_what_it_could_rewrite(
+        policy,
+        [policy_file, _BIN.parent, Path(sys.prefix)],
+        workspace=workspace or Path.cwd(),
+        home=Path(os.environ.get("HOME") or "/"),
+    )
+    launch_plan = tryout.prepare(policy, launcher)
     argv = [str(launch_plan.with_name(tryout.LAUNCHER)), "--plan", str(launch_plan)]
     argv += ["--workspace", str(workspace)] if workspace else []
     if print_launch:

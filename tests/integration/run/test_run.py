@@ -231,3 +231,29 @@ def test_without_a_launcher_it_says_how_to_get_one(
     monkeypatch.setattr("fleetbox.cli.run._BIN", tmp_path)
     assert invoke(["run", "--policy", str(REPO / "policies/base.yml"), "--", "true"]) == 2
     assert "hint: run: make setup" in capsys.readouterr().err
+
+
+def test_a_policy_that_the_workload_could_rewrite_is_refused(person: Person) -> None:
+    (person.workspace / "policy.yml").write_text(person.policy("").read_text())
+    done = person.fleetbox_run(person.workspace / "policy.yml", "--", "touch", "ran")
+    assert done.returncode == 2
+    assert "policy.yml is writable in this sandbox" in done.stderr
+    assert not (person.workspace / "ran").exists()
+
+
+def test_a_policy_that_extends_one_in_the_workspace_is_refused(person: Person) -> None:
+    (person.workspace / "weak.yml").write_text(person.policy("process: {nested_sandboxes: true}").read_text())
+    done = person.fleetbox_run(person.policy("extends: [project/weak.yml]"), "--", "true")
+    assert done.returncode == 2
+    assert "weak.yml is writable in this sandbox" in done.stderr
+
+
+def test_the_package_itself_is_no_workspace(person: Person) -> None:
+    done = person.fleetbox_run(person.policy(""), "--workspace", str(person.clone), "--", "true")
+    assert done.returncode == 2
+    assert "is writable in this sandbox" in done.stderr
+
+
+def test_a_read_only_workspace_may_hold_its_policy(person: Person) -> None:
+    (person.workspace / "policy.yml").write_text(person.policy("mode: read-only").read_text())
+    assert person.fleetbox_run(person.workspace / "policy.yml", "--", "true").returncode == 0
