@@ -52,7 +52,12 @@ PARITY: tuple[Row, ...] = (
     Row("mode", _ENFORCED, "by the mounts of the sandbox", "read-only"),
     Row("mode", _ENFORCED, "by the mounts of the sandbox", "workspace-write"),
     Row("mode", _ENFORCED, "no sandbox: nothing is enforced, and every place says so", "full-access"),
-    Row("filesystem.root", _ENFORCED, "read-only bind of the host, or of a short list"),
+    Row(
+        "filesystem.root",
+        _PARTIAL,
+        "read-only bind of the host, or of a short list; what the host mounts later, on a shared "
+        "mount, appears inside with its own mode",
+    ),
     Row("filesystem.workspace", _ENFORCED, "bind mount"),
     Row("filesystem.tmp", _ENFORCED, "a tmpfs, or the host's directory"),
     Row(
@@ -60,7 +65,8 @@ PARITY: tuple[Row, ...] = (
         _PARTIAL,
         "bind mounts and masks; a pattern covers what exists at launch, not files that appear later; a "
         "directory that leads to a denied or read-only path cannot be renamed, and is a mount of its own: "
-        "moving a file out of it copies the file",
+        "moving a file out of it copies the file; a denied file is open again once the host replaces it by a "
+        "rename",
     ),
     Row(
         "filesystem.protect",

@@ -1,5 +1,7 @@
 """What a workload closes with chmod in one sandbox must not count as absent in the next."""
 
+import shlex
+
 import pytest
 
 from tests.integration.launcher.conftest import Bench
@@ -65,3 +67,11 @@ def test_a_virtual_file_system_is_no_workspace(bench: Bench, place: str) -> None
     done = bench.run(bench.plan(), "true", options=["--workspace", place])
     assert done.returncode == 125
     assert "cannot be a workspace" in done.stderr
+
+
+def test_a_directory_as_standard_input_is_refused(bench: Bench) -> None:
+    script = f"{shlex.join(bench.command(bench.plan(), 'cat', '/proc/self/fd/0/secret'))} < {bench.home}"
+    bench.make("home/secret", "secret")
+    done = bench.run_as(["sh", "-c", script], cwd=bench.workspace)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "descriptor 0 is a directory" in done.stderr
