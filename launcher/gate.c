@@ -12,7 +12,9 @@
 #include "path.h"
 #include "refuse.h"
 
-#define SYSCTL_FILE "/etc/sysctl.d/60-fleetbox.conf"
+/* The files that role userns writes. */
+#define MAX_USER_FILE "/etc/sysctl.d/60-fleetbox-max-user-namespaces.conf"
+#define USERNS_CLONE_FILE "/etc/sysctl.d/60-fleetbox-unprivileged-userns-clone.conf"
 
 void gate_refuse_wsl1(int wsl) {
     if (wsl == 1) {
@@ -74,11 +76,11 @@ void gate_refuse(const struct launch *launch, const char *bwrap, int code) {
         refuse("boot a kernel with CONFIG_USER_NS", "this kernel has no user namespaces");
     }
     if (setting("/proc/sys/user/max_user_namespaces") == 0) {
-        refuse("as root: echo user.max_user_namespaces=15000 > " SYSCTL_FILE " && sysctl --system",
+        refuse("as root: echo user.max_user_namespaces=15000 > " MAX_USER_FILE " && sysctl --system",
                "user namespaces are switched off: user.max_user_namespaces is 0");
     }
     if (setting("/proc/sys/kernel/unprivileged_userns_clone") == 0) {
-        refuse("as root: echo kernel.unprivileged_userns_clone=1 > " SYSCTL_FILE " && sysctl --system",
+        refuse("as root: echo kernel.unprivileged_userns_clone=1 > " USERNS_CLONE_FILE " && sysctl --system",
                "user namespaces are closed to users: kernel.unprivileged_userns_clone is 0");
     }
     if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
