@@ -92,8 +92,8 @@ PARITY: tuple[Row, ...] = (
     Row(
         "process.unix_sockets",
         _PARTIAL,
-        "sockets that the host has at launch are masked by the names they were bound to; one that appears "
-        "later, or was bound by a relative name, renamed or linked, can be reached outside the masked directories",
+        "sockets that the host has at launch are masked by the names they were bound to; outside the masked "
+        "directories one can be reached that appears later, was bound by a relative name, renamed or linked",
         "private",
     ),
     Row("process.allow_host_pids", _ENFORCED, "a PID namespace, unless no fresh /proc can be mounted"),
