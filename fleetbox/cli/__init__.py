@@ -117,4 +117,7 @@ def _unexpected(error: Exception) -> int:
 
 def main() -> None:
     """Entry point of the `fleetbox` script."""
+    # A caller may have closed them (`>&-`); Python then has None there.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     sys.exit(invoke())

@@ -1,6 +1,7 @@
 """The frame of `fleetbox`: what --help costs, and how every way to fail looks and ends."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -144,3 +145,9 @@ def test_a_completing_shell_gets_hosts_and_groups(
 
 def test_host_text_has_nothing_that_a_terminal_obeys() -> None:
     assert clean(b"a\x1b[31mb\x00\r\nc\xff\xe2\x80\xae") == "a\ufffd[31mb\ufffd\ufffd\nc\ufffd\ufffd"
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    command = f"{shlex.join([sys.executable, '-m', 'fleetbox.cli', 'checks', 'list'])} >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
