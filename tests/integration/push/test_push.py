@@ -1,7 +1,10 @@
 """A push that succeeds, and what surrounds it: check, diff, rollback, doctor, ^C."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -114,20 +117,23 @@ def test_an_interruption_finishes_what_runs_begins_nothing_and_ends_with_130(fle
     before = fleet.current()
     fleet.plain.link_down()
     try:
-        done = fleet.lab.controller(
-            [
-                *("timeout", "-s", "INT", "--preserve-status", "4", sys.executable, "-m", "fleetbox.cli"),
-                *("push-policy", BASE, "-y", "--json", "--forks", "1", "-i", inventory, *BOTH),
-            ],
-            capture_output=True,
+        command = [sys.executable, "-m", "fleetbox.cli", "push-policy", BASE, "-y", "--json", "--forks", "1"]
+        with subprocess.Popen(
+            fleet.lab.controller_argv([*command, "-i", inventory, *BOTH]),
+            env=fleet.lab.controller_env() | {"FLEETBOX_STATE_DIR": str(fleet.folder / "state")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            env={"FLEETBOX_STATE_DIR": str(fleet.folder / "state")},
-        )
+        ) as push:
+            assert push.stderr
+            assert push.stderr.readline().startswith("push ")
+            time.sleep(1)  # the first host is being tried, for the six seconds that its inventory allows
+            push.send_signal(signal.SIGINT)
+            out, err = push.communicate(timeout=60)
     finally:
         fleet.plain.link_up()
-    assert done.returncode == 130, done.stderr
-    ends = {host["host"]: host["outcome"] for host in json.loads(done.stdout)["hosts"]}
+    assert push.returncode == 130, err
+    ends = {host["host"]: host["outcome"] for host in json.loads(out)["hosts"]}
     assert ends == {"plain": "unreachable", "small": "not_started"}
     assert fleet.current() == before
 

@@ -39,7 +39,8 @@ def create() -> int:
         namespaces.unshare(namespaces.NEWNET)
         _ip(
             "link set lo up",
-            "link add br0 type bridge forward_delay 0",
+            # An address of its own: else it takes a port's, and loses it to every host when that port goes.
+            "link add br0 address 02:00:0a:42:00:01 type bridge forward_delay 0",
             f"addr add {GATEWAY}/{PREFIX} dev br0",
             "link set br0 up",
         )
@@ -53,6 +54,8 @@ def create() -> int:
 def plug(netns: str, index: int, pid: int) -> None:
     """Give the process's network namespace an eth0 whose other end hangs on the lab's bridge."""
     port = link(index)
+    # The kernel takes the link of a host that ended away in its own time, a second or two under load.
+    subprocess.run(inside(netns, ["ip", "link", "delete", port]), capture_output=True, check=False)
     _ip(
         f"link add {port} type veth peer name eth0 address {hardware_address(index)} netns {pid}",
         f"link set {port} master br0 up",
