@@ -12,6 +12,10 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# What tools would keep in the home directory stays in the clone.
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 # What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
 DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client
@@ -79,7 +83,7 @@ bench-launch: packages-test setup ## cost of a launch beside raw bwrap and peers
 	$(BIN)/python -m bench.launch
 
 bench-peers: ## install codex and srt from npm into build/peers, for bench-launch
-	npm install --prefix build/peers --no-fund --no-audit @openai/codex @anthropic-ai/sandbox-runtime
+	npm install --prefix build/peers --no-fund --no-audit @openai/codex@0.169.0 @anthropic-ai/sandbox-runtime@0.0.78
 
 clean: ## remove what the targets made inside this clone
-	rm -rf $(VENV) build fleetbox/bin/fleetbox-run-*
+	rm -rf $(VENV) .cache .ansible build fleetbox/bin/fleetbox-run-*

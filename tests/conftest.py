@@ -22,6 +22,7 @@ pytest_plugins = ["tests.support.hosts.fixtures"]
 REPO = Path(__file__).resolve().parent.parent
 # No passwd entry on purpose: the launcher must not depend on one.
 WORKLOAD_UID = 12345
+NOBODY = 65534
 
 # Reasons for a skip that hold on CI too. Everything else must run there.
 ALLOWED_ON_CI = ("needs a Mac", "needs a GPU", "needs a WSL kernel", "needs npm peers", "needs AppArmor")
@@ -46,12 +47,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave no state of the made-up account behind: it has no /run/user, so the launcher used /tmp.
+    """Leave no state of the accounts that tests launch as: without a /run/user the launcher used /tmp.
 
     Only at the end of the whole run (no worker), and not below a sandbox that another run still has.
     """
-    state = Path(f"/tmp/fleetbox-{WORKLOAD_UID}")
-    if os.geteuid() != 0 or hasattr(session.config, "workerinput") or not (state / "locks").exists():
+    if os.geteuid() == 0 and not hasattr(session.config, "workerinput"):
+        for uid in (WORKLOAD_UID, NOBODY):
+            _remove_state(Path(f"/tmp/fleetbox-{uid}"))
+
+
+def _remove_state(state: Path) -> None:
+    if not (state / "locks").exists():
+        shutil.rmtree(state, ignore_errors=True)
         return
     with (state / "locks").open("r+b") as locks:
         try:
