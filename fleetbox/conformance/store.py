@@ -4,11 +4,13 @@ The latest rows hold the statuses apart from the evidence, so that a matrix of m
 schema is Alembic's; a database that is at the head already is opened without importing it.
 """
 
+import fcntl
 import json
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +71,14 @@ class Store:
         """Raises UsageError when the database cannot be used."""
         target = sa.make_url(url)
         try:
+            self._engine = sa.create_engine(target)
             if target.drivername.startswith("sqlite") and target.database:
                 _make_private(target.database)
-            self._engine = sa.create_engine(target)
-            if target.drivername.startswith("sqlite"):
                 sa.event.listen(self._engine, "connect", _pragmas)
-            _migrate(self._engine)
+                with _alone(os.path.dirname(os.path.abspath(target.database))):
+                    _migrate(self._engine)
+            else:
+                _migrate(self._engine)
         except (OSError, sa.exc.SQLAlchemyError) as problem:
             raise UsageError(
                 f"the results database cannot be used: {str(problem).splitlines()[0]}",
@@ -186,9 +190,20 @@ def _make_private(database: str) -> None:
     os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
+@contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """One command at a time opens the database: SQLite does not wait when two make it a WAL one at once."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _pragmas(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 10000"):
+    for pragma in ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = NORMAL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
