@@ -178,6 +178,7 @@ def test_a_host_with_a_gate_is_refused_with_its_remedy_and_left_untouched(
     done = fleet.fleetbox("doctor", old.name)
     assert done.returncode == 5
     assert "remedy: " in done.stdout
+    assert fleet.fleetbox("verify", "-l", old.name, "--policy", BASE).returncode == 101
     assert old.overlay_diff() == []
 
 
