@@ -83,6 +83,7 @@ bench-launch: packages-test setup ## cost of a launch beside raw bwrap and peers
 	$(BIN)/python -m bench.launch
 
 bench-peers: ## install codex and srt from npm into build/peers, for bench-launch
+	$(call need_packages,ripgrep socat)
 	npm install --prefix build/peers --no-fund --no-audit @openai/codex@0.169.0 @anthropic-ai/sandbox-runtime@0.0.78
 
 clean: ## remove what the targets made inside this clone
