@@ -31,4 +31,10 @@ struct message {
 /* The wait status as a shell shows it. */
 int exit_code(int wait_status);
 
+/* Sends; `text` may be NULL. `control` is -1 where nobody listens: then nothing is sent. */
+void tell(int control, int type, int value, const char *text);
+
+/* The inner stage's way to refuse: nothing has been executed, and nothing will be. */
+_Noreturn void give_up(int control, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #endif

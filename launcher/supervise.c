@@ -35,10 +35,6 @@ struct watch {
     int exec_errno;
 };
 
-int exit_code(int wait_status) {
-    return WIFSIGNALED(wait_status) ? EXIT_SIGNAL_BASE + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
-}
-
 /* Blocked here and in bwrap, which would otherwise die of a Ctrl-C before the workload has handled it.
  * Stopping and continuing stay the shell's business. */
 static void handled_signals(sigset_t *set) {

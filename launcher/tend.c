@@ -1,0 +1,166 @@
+/* The workload's start, and what process 1 of the sandbox does until its end. */
+#include "tend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "refuse.h"
+
+extern char **environ;
+
+static bool is_on_path(const char *command) {
+    const char *path = getenv("PATH");
+    while (path && *path) {
+        char candidate[4096];
+        struct stat st;
+        int length = (int)strcspn(path, ":");
+        int written = snprintf(candidate, sizeof candidate, "%.*s/%s", length, path, command);
+        if (written > 0 && written < (int)sizeof candidate && stat(candidate, &st) == 0) {
+            return true;
+        }
+        path += length + (path[length] == ':');
+    }
+    return false;
+}
+
+/* One directory of PATH that cannot be searched must not turn "not found" into "permission denied". */
+static int as_shells_say(const char *command, int problem) {
+    bool searched = problem == EACCES && !strchr(command, '/');
+    return searched && !is_on_path(command) ? ENOENT : problem;
+}
+
+static int execute(struct tend *tend) {
+    posix_spawnattr_t attributes;
+    sigset_t mask;
+    sigemptyset(&mask);
+    for (int signal_number = 1; signal_number <= 64; signal_number++) {
+        if (tend->blocked >> (signal_number - 1) & 1) {
+            sigaddset(&mask, signal_number);
+        }
+    }
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &mask);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    int problem = posix_spawnp(&tend->workload, tend->command[0], NULL, &attributes, tend->command, environ);
+    posix_spawnattr_destroy(&attributes);
+    return as_shells_say(tend->command[0], problem);
+}
+
+/* Everything that is left. As process 1 of its namespace the kernel does it at our exit; with the host's
+ * processes in sight only our own descendants may be meant, and those come to us one by one. */
+static void end_descendants(const struct tend *tend) {
+    if (getpid() == 1) {
+        return;
+    }
+    kill(tend->workload, SIGKILL);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    for (;;) {
+        char children[4096];
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t length = fd < 0 ? -1 : read(fd, children, sizeof children - 1);
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (length <= 0) {
+            return;
+        }
+        children[length] = '\0';
+        char *end;
+        for (char *at = children; strtol(at, &end, 10) > 0; at = end) {
+            kill((pid_t)strtol(at, NULL, 10), SIGKILL);
+        }
+        waitpid(-1, NULL, 0);
+    }
+}
+
+static void read_control(const struct tend *tend) {
+    struct message message;
+    ssize_t length = recv(tend->control, &message, sizeof message, MSG_DONTWAIT);
+    if (length == 0) { /* the launcher is gone, and the sandbox goes with it */
+        end_descendants(tend);
+        _exit(EXIT_SIGNAL_BASE + SIGKILL);
+    }
+    if (length >= (ssize_t)offsetof(struct message, text) && message.type == MESSAGE_SIGNAL) {
+        kill(tend->workload, message.value);
+    }
+}
+
+/* Reaps everything; true once the workload itself has ended. */
+static bool reap(const struct tend *tend, int *status) {
+    int any;
+    for (pid_t pid; (pid = waitpid(-1, &any, WNOHANG)) > 0;) {
+        if (pid == tend->workload) {
+            *status = any;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int wait_for_workload(const struct tend *tend, int children) {
+    int status = 0;
+    while (!reap(tend, &status)) {
+        struct pollfd ready[] = {{children, POLLIN, 0}, {tend->control, POLLIN, 0}};
+        if (poll(ready, 2, -1) <= 0) {
+            continue;
+        }
+        struct signalfd_siginfo info;
+        if (ready[0].revents && read(children, &info, sizeof info) < 0) {
+            continue;
+        }
+        if (ready[1].revents) {
+            read_control(tend);
+        }
+    }
+    return status;
+}
+
+static int watch_children(void) {
+    sigset_t all;
+    sigset_t child;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    signal(SIGCHLD, SIG_DFL);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+void tend_workload(struct tend *tend) {
+    if (getpid() != 1) {
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        if (tend->control >= 0) { /* dying with bwrap would leave the others running; the control socket tells us */
+            prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        }
+    }
+    int children = watch_children();
+    tell(tend->control, MESSAGE_STARTING, 0, NULL);
+    int problem = execute(tend);
+    if (problem) {
+        if (tend->control < 0) {
+            dprintf(STDERR_FILENO, "fleetbox-run: cannot execute %s: %s\n", tend->command[0], strerror(problem));
+        }
+        tell(tend->control, MESSAGE_NOT_EXECUTED, problem, NULL);
+        _exit(problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+    }
+    int status = wait_for_workload(tend, children);
+    end_descendants(tend);
+    tell(tend->control, MESSAGE_ENDED, status, NULL);
+    _exit(exit_code(status));
+}
