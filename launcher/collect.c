@@ -78,10 +78,6 @@ static int by_length(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-static int by_path(const void *left, const void *right) {
-    return path_compare(((const struct root *)left)->path, ((const struct root *)right)->path);
-}
-
 /* Short paths first, so that a link inside one writable root cannot move another one. */
 void collect_roots(struct launch *launch) {
     struct strings wanted = {0};
@@ -106,9 +102,6 @@ void collect_roots(struct launch *launch) {
     }
     for (size_t i = 0; i < wanted.count; i++) {
         add_root(launch, wanted.item[i]);
-    }
-    if (launch->roots.count) {
-        qsort(launch->roots.item, launch->roots.count, sizeof *launch->roots.item, by_path);
     }
 }
 
@@ -335,7 +328,14 @@ static void mask_own_state(struct launch *launch) {
     }
 }
 
+static int by_path(const void *left, const void *right) {
+    return path_compare(*(const char *const *)left, *(const char *const *)right);
+}
+
 void collect(struct launch *launch) {
+    if (launch->roots.made.count) {
+        qsort(launch->roots.made.item, launch->roots.made.count, sizeof *launch->roots.made.item, by_path);
+    }
     add_workspace(launch);
     add_tmp(launch);
     for (size_t i = 0; i < launch->plan.op_count; i++) {

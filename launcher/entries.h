@@ -22,7 +22,7 @@ enum entry_kind {
 };
 
 struct entry {
-    const char *path;
+    const char *path; /* first, for path_holder */
     enum access access;
     enum entry_kind kind;
     bool is_dir;

@@ -67,10 +67,6 @@ static void add_pin(struct entries *entries, const char *path) {
     entries_add(entries, pin);
 }
 
-static const char *parent_of(const char *path) {
-    return mem_copy(path, (size_t)(strrchr(path, '/') - path));
-}
-
 static bool is_guarded(const struct entry *entry) {
     return (entry->access != ACCESS_WRITE || entry->kind == ENTRY_MISSING) && !entry->roams;
 }
@@ -85,10 +81,10 @@ static void add_pins(struct entries *entries, const struct roots *roots) {
         if (!roots_holding(roots, path) || !is_guarded(&entries->item[i])) {
             continue;
         }
-        const char *above = parent_of(path);
+        const char *above = path_parent(path);
         while (roots_above(roots, above) && !path_below(before, above)) {
             add_pin(entries, above);
-            above = parent_of(above);
+            above = path_parent(above);
         }
         before = path;
     }
@@ -131,56 +127,52 @@ static void refuse_reopening(const struct entry *entry) {
            "the policy makes %s writable (%s) below a protected name", entry->path, entry->why);
 }
 
-static const struct entry *nearest(const struct entry *kept, size_t count, const char *path) {
-    while (count > 0) {
-        const struct entry *entry = &kept[--count];
-        if (path_at_or_below(path, entry->path)) {
-            return entry;
-        }
-    }
-    return NULL;
-}
-
 const struct entry *entries_deciding(const struct entries *entries, const char *path) {
-    return nearest(entries->item, entries->count, path);
+    return path_holder(entries->item, entries->count, sizeof *entries->item, path);
 }
 
-static bool is_protected(const struct entries *entries, size_t before, const char *path) {
-    for (size_t i = 0; i < before; i++) {
-        if (entries->item[i].protects && path_below(path, entries->item[i].path)) {
-            return true;
-        }
+/* The next one outwards. */
+static struct entry *above(const struct entries *kept, const char *path) {
+    if (strcmp(path, "/") == 0) {
+        return NULL;
     }
-    return false;
+    const char *parent = path_parent(path);
+    return (struct entry *)path_holder(kept->item, kept->count, sizeof *kept->item, parent);
 }
 
-static void mark_reopened(struct entry *kept, size_t count, const char *path) {
-    for (size_t i = 0; i < count; i++) {
-        if (kept[i].access == ACCESS_NONE && path_below(path, kept[i].path)) {
-            kept[i].reopened = true;
-        }
+static bool is_protected(const struct entries *kept, const char *path) {
+    const struct entry *entry = above(kept, path);
+    while (entry && !entry->protects) {
+        entry = above(kept, entry->path);
+    }
+    return entry;
+}
+
+static void mark_reopened(const struct entries *kept, const char *path) {
+    for (struct entry *entry = above(kept, path); entry; entry = above(kept, entry->path)) {
+        entry->reopened |= entry->access == ACCESS_NONE;
     }
 }
 
 void entries_order(struct entries *entries, const struct roots *roots, bool visible) {
     sort(entries);
     add_pins(entries, roots);
-    size_t kept = 0;
+    struct entries kept = {.item = entries->item};
     for (size_t i = 0; i < entries->count; i++) {
         struct entry entry = entries->item[i];
         const struct root *root = roots_holding(roots, entry.path);
         entry.in_root = root && (strcmp(root->path, entry.path) != 0 || entry.access != ACCESS_WRITE);
         bool writable = entry.access == ACCESS_WRITE && entry.kind != ENTRY_DEVICE && entry.kind != ENTRY_PIN;
-        if (writable && is_protected(entries, kept, entry.path)) {
+        if (writable && is_protected(&kept, entry.path)) {
             refuse_reopening(&entry);
         }
-        if (changes_nothing(&entry, nearest(entries->item, kept, entry.path), visible)) {
+        if (changes_nothing(&entry, above(&kept, entry.path), visible)) {
             continue;
         }
         if (entry.access != ACCESS_NONE) {
-            mark_reopened(entries->item, kept, entry.path);
+            mark_reopened(&kept, entry.path);
         }
-        entries->item[kept++] = entry;
+        kept.item[kept.count++] = entry;
     }
-    entries->count = kept;
+    entries->count = kept.count;
 }

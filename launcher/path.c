@@ -63,6 +63,55 @@ int path_compare(const char *a, const char *b) {
     return rank(*a) - rank(*b);
 }
 
+static const char *path_of(const void *list, size_t size, size_t index) {
+    return *(const char *const *)(const void *)((const char *)list + index * size);
+}
+
+/* How many elements come at or before `path`. */
+static size_t count_up_to(const void *list, size_t count, size_t size, const char *path) {
+    size_t low = 0;
+    while (low < count) {
+        size_t middle = low + (count - low) / 2;
+        if (path_compare(path_of(list, size, middle), path) <= 0) {
+            low = middle + 1;
+        } else {
+            count = middle;
+        }
+    }
+    return low;
+}
+
+/* Cuts `path` to the directory that holds both. */
+static void cut_to_common(char *path, const char *other) {
+    size_t length = 0;
+    while (path[length] && path[length] == other[length]) {
+        length++;
+    }
+    while (path[length] != '/' && length > 0) {
+        length--;
+    }
+    path[length ? length : 1] = '\0';
+}
+
+/* What comes directly before `path` holds it, or whatever does holds both. */
+const void *path_holder(const void *list, size_t count, size_t size, const char *path) {
+    char at[PATH_LIMIT];
+    strcpy(at, path);
+    while ((count = count_up_to(list, count, size, at)) > 0) {
+        const char *before = path_of(list, size, count - 1);
+        if (path_at_or_below(at, before)) {
+            return (const char *)list + (count - 1) * size;
+        }
+        cut_to_common(at, before);
+    }
+    return NULL;
+}
+
+const char *path_parent(const char *path) {
+    size_t length = (size_t)(strrchr(path, '/') - path);
+    return length ? mem_copy(path, length) : "/";
+}
+
 const char *path_join(const char *dir, const char *name) {
     const char *path = strcmp(dir, "/") == 0 ? mem_text("/%s", name) : mem_text("%s/%s", dir, name);
     if (strlen(path) >= PATH_LIMIT) {

@@ -18,6 +18,13 @@ bool path_below(const char *path, const char *dir);
 /* Orders by components, so that a parent comes directly before everything below it. */
 int path_compare(const char *a, const char *b);
 
+/* In a list ordered by path_compare, whose elements of `size` bytes begin with their path: the innermost one at or
+ * above `path`; NULL for none. */
+const void *path_holder(const void *list, size_t count, size_t size, const char *path);
+
+/* The directory that holds `path`; "/" for itself. */
+const char *path_parent(const char *path);
+
 /* DIR/NAME in the arena; refuses when it is too long. */
 const char *path_join(const char *dir, const char *name);
 

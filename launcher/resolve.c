@@ -13,33 +13,29 @@
 enum { LINK_LIMIT = 40 };
 
 void roots_add(struct roots *roots, const char *path, const struct stat *st) {
-    for (size_t i = 0; i < roots->count; i++) {
-        if (strcmp(roots->item[i].path, path) == 0) {
-            return;
-        }
+    size_t at = roots->count;
+    while (at > 0 && path_compare(path, roots->item[at - 1].path) < 0) {
+        at--;
+    }
+    if (at > 0 && strcmp(roots->item[at - 1].path, path) == 0) {
+        return;
     }
     roots->item = mem_grow(roots->item, roots->count, &roots->room, sizeof *roots->item);
-    roots->item[roots->count++] = (struct root){path, st->st_dev, st->st_ino};
+    memmove(&roots->item[at + 1], &roots->item[at], (roots->count++ - at) * sizeof *roots->item);
+    roots->item[at] = (struct root){path, st->st_dev, st->st_ino};
 }
 
 const struct root *roots_holding(const struct roots *roots, const char *path) {
-    const struct root *best = NULL;
-    for (size_t i = 0; i < roots->count; i++) {
-        const struct root *root = &roots->item[i];
-        if (path_at_or_below(path, root->path) && (!best || path_below(root->path, best->path))) {
-            best = root;
-        }
-    }
-    return best;
+    return path_holder(roots->item, roots->count, sizeof *roots->item, path);
 }
 
 bool roots_above(const struct roots *roots, const char *path) {
-    for (size_t i = 0; i < roots->count; i++) {
-        if (path_below(path, roots->item[i].path)) {
-            return true;
-        }
+    const struct root *root = roots_holding(roots, path);
+    if (!root || strcmp(root->path, path) != 0) {
+        return root;
     }
-    return false;
+    const char *parent = path_parent(path);
+    return strcmp(path, "/") != 0 && roots_holding(roots, parent);
 }
 
 /* The text still to walk: the rest of a path, pushed before it the targets of links met on the way. */
@@ -145,12 +141,8 @@ static struct resolved stopped(struct walk *walk, enum found found) {
 }
 
 static bool is_mountpoint_of_another(const struct roots *roots, const char *path) {
-    for (size_t i = 0; i < roots->made.count; i++) {
-        if (strcmp(roots->made.item[i], path) == 0) {
-            return true;
-        }
-    }
-    return false;
+    const char *const *made = path_holder(roots->made.item, roots->made.count, sizeof *roots->made.item, path);
+    return made && strcmp(*made, path) == 0;
 }
 
 static enum found look(const struct roots *roots, const char *path, struct stat *st) {

@@ -9,9 +9,9 @@
 
 #include "mem.h"
 
-/* The writable roots of this launch: directories bound read-write, canonical. */
+/* The writable roots of this launch: directories bound read-write, canonical, outermost first. */
 struct root {
-    const char *path;
+    const char *path; /* first, for path_holder */
     dev_t dev;
     ino_t ino;
 };
@@ -20,7 +20,7 @@ struct roots {
     struct root *item;
     size_t count;
     size_t room;
-    struct strings made; /* mountpoints of running sandboxes: directories that are there only for them */
+    struct strings made; /* mountpoints of running sandboxes: directories that are there only for them, in order */
 };
 
 /* MISSING: `path` is canonical up to `missing_at`, the end of the first component that is not there. A
