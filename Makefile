@@ -19,7 +19,7 @@ export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 # What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
 DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client
-TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server shellcheck
+TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs openssh-server shellcheck user-mode-linux
 
 PYTEST := $(BIN)/python -m pytest
 
@@ -73,7 +73,7 @@ lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint, shellcheck
 	$(BIN)/ansible-lint --offline -q
 	git ls-files '*.sh' .ci/run | xargs -r shellcheck
 
-hosts: packages-demo setup ## say which kinds of test hosts can be made here
+hosts: packages-test setup ## say which kinds of test hosts can be made here
 	$(BIN)/python -m tests.support.hosts check
 
 generate: setup ## rewrite what is generated: JSON Schema, references, role tables

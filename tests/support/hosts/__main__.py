@@ -9,8 +9,9 @@
     trees SUITE…              build the suites' trees now (inside a lab there is no way out)
     check                     say which kinds of host work here, and why others do not
 
-A host is NAME[=SUITE] followed by ,wsl1 ,wsl2 ,masked-proc ,gpu=nvidia|nvidia8|dxg ,userns=ENOSPC|…
-,disk=SIZE/INODES ,group=NAME. A lab stays up until `down`, or until the process given with --owner ends.
+A host is NAME[=SUITE] followed by ,kind=systemd|uml ,wsl1 ,wsl2 ,masked-proc ,gpu=nvidia|nvidia8|dxg
+,userns=ENOSPC|… ,disk=SIZE/INODES ,sysctl=NAME=VALUE ,group=NAME.
+A lab stays up until `down`, or until the process given with --owner ends.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ KINDS = {
     "no user namespaces, EPERM": "check,userns=EPERM",
     "no user namespaces, EINVAL": "check,userns=EINVAL",
     "small disk": "check,disk=24m/512",
+    "user-mode Linux": "check,kind=uml",
 }
-NOT_BUILT = ("systemd as pid 1", "user-mode Linux", "QEMU", "podman", "darwin")
+NOT_BUILT = ("systemd as pid 1", "QEMU", "podman", "darwin")
 
 
 def main(argv: list[str]) -> int:

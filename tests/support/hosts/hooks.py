@@ -77,13 +77,17 @@ def _nvidia(count: int) -> tuple[Node, ...]:
     return (*shared, *cards, *graphics, *render)
 
 
+def make_node(dev: Path, node: Node) -> None:
+    path = dev / node.path
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    os.mknod(path, stat.S_IFCHR | node.mode, os.makedev(node.major, node.minor))
+    path.chmod(node.mode)
+
+
 def devices(spec: HostSpec, dev: Path) -> None:
     """Fill a host's /dev as the machine's root."""
     for node in (*STANDARD, *gpu_nodes(spec.gpu)):
-        path = dev / node.path
-        path.parent.mkdir(mode=0o755, exist_ok=True)
-        os.mknod(path, stat.S_IFCHR | node.mode, os.makedev(node.major, node.minor))
-        path.chmod(node.mode)
+        make_node(dev, node)
     for name in ("pts", "shm"):
         (dev / name).mkdir(mode=0o755)
     links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}

@@ -8,20 +8,26 @@ breaking things; it passes sshd's seccomp filter by, so a host with userns=EPERM
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
-from tests.support.hosts import network
+from tests.support.hosts import cleanup, network, uml
 from tests.support.hosts.changes import LOGIN_RECORDS, Change, overlay_diff
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.processes import Process
-from tests.support.hosts.spec import HostSpec
+from tests.support.hosts.spec import HostSpec, Kind
 from tests.support.hosts.state import HostState, LabState
 from tests.support.hosts.warden import ENVIRONMENT
 
+LISTENING = "Server listening on 0.0.0.0 port 22."
+START_SECONDS = 30.0
 STATE_FOLDER = "/var/lib/fleetbox"
 
 _FILL_BYTES = f"""
@@ -61,12 +67,13 @@ class Host:
         return cls(lab, HostSpec.from_json(json.loads(state.spec.read_text())))
 
     @property
-    def _index(self) -> int:
+    def index(self) -> int:
+        """Its number in the lab, from 1."""
         return int(self.state.address.read_text())
 
     @property
     def address(self) -> str:
-        return network.address(self._index)
+        return network.address(self.index)
 
     @property
     def init(self) -> Process:
@@ -86,11 +93,40 @@ class Host:
         check: bool = True,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as root inside the host, with the host's own environment and nothing of ours."""
-        own = ENVIRONMENT | dict(env or {})
-        return _run(self.exec_argv(argv), input=data, env=own, timeout=timeout, check=check)
+        return _run(
+            self.exec_argv(argv, env or {}), input=data, env=self._marked(), timeout=timeout, check=check
+        )
 
-    def exec_argv(self, argv: Sequence[str]) -> list[str]:
-        return ["nsenter", f"--target={self.init.pid}", "--all", "--wd=/", "--", *argv]
+    def exec_argv(self, argv: Sequence[str], env: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+        own = [f"{name}={value}" for name, value in (ENVIRONMENT | dict(env)).items()]
+        clean = ["env", "--ignore-environment", *own, *argv]
+        if self.spec.kind is Kind.UML:
+            return self._root_ssh("-o", "ControlMaster=no", self.name, "--", shlex.join(clean))
+        return ["nsenter", f"--target={self.init.pid}", "--all", "--wd=/", "--", *clean]
+
+    def _root_ssh(self, *words: str) -> list[str]:
+        """Root's own door, where there is no nsenter."""
+        door = ["-F", str(self.lab.ssh_config), "-p", str(uml.ROOT_PORT), "-l", "root"]
+        path = f"ControlPath={self.lab.control_paths}/root-{self.name}"
+        return network.inside(str(self.lab.netns), ["ssh", *door, "-o", path, *words])
+
+    def keep_connection(self) -> None:
+        """Hold root's door open: a new connection costs a third of a second there."""
+        if self.spec.kind is Kind.UML:
+            self._mux("-f", "-N", "-M")
+
+    def forget_connection(self) -> None:
+        if self.spec.kind is Kind.UML:
+            self._mux("-O", "exit")
+
+    def _mux(self, *words: str) -> None:
+        # Without our pipes: the connection outlives this command.
+        nothing: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        argv = self._root_ssh(*words, self.name)
+        subprocess.run(argv, check=False, env=self._marked(), **nothing)
+
+    def _marked(self) -> dict[str, str]:
+        return os.environ | {cleanup.MARK: self.lab.name}
 
     def ssh(
         self, argv: Sequence[str], *, data: bytes = b"", timeout: float = 60.0, check: bool = True
@@ -113,10 +149,43 @@ class Host:
 
     def link_down(self) -> None:
         """Unplug the host: packets to it vanish, as with a host that lost its power."""
-        network.set_link(str(self.lab.netns), self._index, "down")
+        network.set_link(str(self.lab.netns), self.index, "down")
 
     def link_up(self) -> None:
-        network.set_link(str(self.lab.netns), self._index, "up")
+        network.set_link(str(self.lab.netns), self.index, "up")
+
+    def reboot(self) -> None:
+        """Restart in order, from inside, and return when sshd answers again (kind=uml)."""
+        self._must_have_own_kernel()
+        self._start_anew(lambda: self.exec(["sh", "-c", "sync; reboot -f"], check=False))
+
+    def cut_power(self) -> None:
+        """Restart without a word: what the kernel had not written to its disk is gone (kind=uml)."""
+        self._must_have_own_kernel()
+        self.state.power_cut.touch()
+        self._start_anew(lambda: self.init.signal(signal.SIGKILL))
+
+    def _start_anew(self, end: Callable[[], object]) -> None:
+        before = self.starts()
+        end()
+        self.forget_connection()
+        deadline = time.monotonic() + START_SECONDS
+        while self.starts() == before:
+            if time.monotonic() > deadline:
+                raise HostsError(f"host {self.name} did not come up again: {self.log()[-3000:]}")
+            time.sleep(0.01)
+        self.keep_connection()
+
+    def _must_have_own_kernel(self) -> None:
+        if self.spec.kind is not Kind.UML:
+            raise HostsError(
+                f"host {self.name} shares this machine's kernel and cannot restart", "make it with kind=uml"
+            )
+
+    def starts(self) -> int:
+        """How often its sshd has come to listen."""
+        # Its own word, not a connection: one that comes before eth0 is up costs a second of ARP.
+        return self.log().count(LISTENING)
 
     def fill(self, what: Literal["bytes", "inodes"]) -> None:
         """Use up what is left of the small disk under /var/lib/fleetbox (spec option `disk`)."""
@@ -129,6 +198,8 @@ class Host:
 
     def overlay_diff(self, *, logins: bool = False) -> list[Change]:
         """What changed since the host came up; without the records of logins unless asked."""
+        if self.spec.kind is Kind.UML:
+            raise HostsError(f"host {self.name} has a disk, not an overlay", "compare files with `get`")
         changes = overlay_diff(self.state.upper, [self.state.identity, self.state.tree])
         if logins:
             return changes

@@ -22,16 +22,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.support.hosts import cleanup, configuration, hooks, identity, mirror, network, start, trees
+from tests.support.hosts import (
+    cleanup,
+    configuration,
+    hooks,
+    identity,
+    images,
+    mirror,
+    network,
+    start,
+    trees,
+    uml,
+)
 from tests.support.hosts.errors import HostsError
-from tests.support.hosts.host import Host
+from tests.support.hosts.host import START_SECONDS, Host
 from tests.support.hosts.namespaces import ID_BASE
 from tests.support.hosts.processes import Process
-from tests.support.hosts.spec import NAME, HostSpec
+from tests.support.hosts.spec import NAME, HostSpec, Kind
 from tests.support.hosts.state import LabState, every_lab
 
-LISTENING = "Server listening on 0.0.0.0 port 22"
-READY_SECONDS = 30.0
 END_SECONDS = 60.0
 
 
@@ -84,8 +93,8 @@ class Lab:
 
     def up(self, *specs: HostSpec) -> list[Host]:
         """Start hosts side by side; return when each one's sshd answers. All of these, or none."""
-        for suite in {spec.suite for spec in specs}:
-            trees.ensure(suite)
+        for suite, kind in {(spec.suite, spec.kind) for spec in specs}:
+            images.ensure(suite) if kind is Kind.UML else trees.ensure(suite, kind)
         hosts: list[Host] = []
         try:
             for spec in specs:
@@ -94,8 +103,8 @@ class Lab:
                 hosts.append(host)
                 self._lay_out(host)
                 self._wardens[host.name] = start.warden(host.state)
-            self._wait_for_sshd(hosts)
             configuration.write(self.state)
+            self._wait_for_sshd(hosts)
         except BaseException:  # also Ctrl-C: half a host is no host
             self.down(*hosts)
             raise
@@ -104,9 +113,11 @@ class Lab:
     def down(self, *hosts: Host) -> None:
         """Take these hosts down and forget them."""
         for host in hosts:
+            host.forget_connection()
             cleanup.end_host(host.state)
             if warden := self._wardens.pop(host.name, None):
                 warden.wait()
+            network.unplug(self.netns, host.index)
             (self.state.addresses / host.state.address.read_text()).rmdir()
             shutil.rmtree(host.state.path)
         configuration.write(self.state)
@@ -177,20 +188,22 @@ class Lab:
             folder.mkdir()
             folder.chmod(0o755)
         os.chown(state.upper, ID_BASE, ID_BASE)
-        state.tree.symlink_to(trees.tree(host.spec.suite))
+        state.tree.symlink_to(trees.tree(host.spec.suite, host.spec.kind))
         public_key = Path(f"{self.key}.pub").read_text()
         identity.write(state, host.spec, address=host.address, authorized_key=public_key)
         hooks.prepare_binds(host.spec, state.binds)
+        if host.spec.kind is Kind.UML:
+            uml.lay_out(state, host.spec)
         state.spec.write_text(json.dumps(host.spec.as_json()))
 
     def _wait_for_sshd(self, hosts: Sequence[Host]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         for host in hosts:
-            # Its own word, not a connection: one that comes before eth0 is up costs a second of ARP.
-            while LISTENING not in host.log():
+            while host.starts() == 0:
                 if self._wardens[host.name].poll() is not None or time.monotonic() > deadline:
                     raise HostsError(f"host {host.name} did not come up: {host.log()[-3000:]}")
                 time.sleep(0.01)
+            host.keep_connection()
 
 
 def _claim_address(lab: LabState) -> int:

@@ -11,6 +11,8 @@ import os
 import select
 import signal
 import struct
+import sys
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,9 +88,14 @@ def write_id_maps(pid: int) -> None:
 
 
 def become_root_inside() -> None:
+    become(0)
+
+
+def become(user: int) -> None:
+    """Take on this uid and gid, and no other group."""
     os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 def fork_bound(work: Callable[[int], NoReturn]) -> int:
@@ -102,6 +109,17 @@ def fork_bound(work: Callable[[int], NoReturn]) -> int:
     return pid  # `ours` stays open as long as we live: its end tells a child that asked too late
 
 
+def run_as_child(work: Callable[[], int]) -> NoReturn:
+    """Run `work` in a forked child, which never returns into its parent's code."""
+    try:
+        status = work()
+    except BaseException:  # noqa: BLE001 - whatever it was goes to the log; the fork must end here
+        traceback.print_exc()
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def die_with_parent(lifeline: int) -> None:
     """Be killed when the parent dies; call again after a change of user, where the kernel forgets it."""
     _checked(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
@@ -111,15 +129,26 @@ def die_with_parent(lifeline: int) -> None:
         raise SystemExit("the parent died before its child was bound to it")
 
 
+def enter_network(netns: str) -> None:
+    """Move the calling thread into a network namespace."""
+    handle = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _checked(_libc.setns(handle, NEWNET), f"setns {netns}")
+    finally:
+        os.close(handle)
+
+
+def restore_signals() -> None:
+    """Python ignores these two, and what is ignored stays so across exec."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def in_network(netns: str, call: Callable[[], _Result]) -> _Result:
     """Run `call` in a thread of its own inside a network namespace; sockets it makes stay there."""
 
     def work() -> _Result:
-        handle = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _checked(_libc.setns(handle, NEWNET), f"setns {netns}")
-        finally:
-            os.close(handle)
+        enter_network(netns)
         return call()
 
     # setns moves one thread only, so the caller's own sockets keep going out where they did.

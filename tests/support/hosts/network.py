@@ -55,12 +55,25 @@ def plug(netns: str, index: int, pid: int) -> None:
     """Give the process's network namespace an eth0 whose other end hangs on the lab's bridge."""
     port = link(index)
     # The kernel takes the link of a host that ended away in its own time, a second or two under load.
-    subprocess.run(inside(netns, ["ip", "link", "delete", port]), capture_output=True, check=False)
+    unplug(netns, index)
     _ip(
         f"link add {port} type veth peer name eth0 address {hardware_address(index)} netns {pid}",
         f"link set {port} master br0 up",
         netns=netns,
     )
+
+
+def plug_tap(netns: str, index: int, user: int) -> str:
+    """Give this user's kernel a port on the lab's bridge; return its name."""
+    port = link(index)
+    unplug(netns, index)
+    _ip(f"tuntap add dev {port} mode tap user {user}", f"link set {port} master br0 up", netns=netns)
+    return port
+
+
+def unplug(netns: str, index: int) -> None:
+    """Take a host's port away if it is still there."""
+    subprocess.run(inside(netns, ["ip", "link", "delete", link(index)]), capture_output=True, check=False)
 
 
 def configure_inside(own: str) -> None:

@@ -1,7 +1,8 @@
 """What a test asks of a throw-away host, as a value that survives JSON and a command line.
 
-It owns the words (suites, hooks, GPU kinds, user-namespace refusals) and nothing else. One surprise: `wsl1`
-only changes what the kernel *says*; a believable WSL1 host also refuses user namespaces (`userns=EINVAL`).
+It owns the words (kinds, suites, hooks, GPU kinds, user-namespace refusals) and which of them go together.
+One surprise: `wsl1` only changes what the kernel *says*; a believable WSL1 host also refuses user namespaces
+(`userns=EINVAL`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,17 @@ SIZE = re.compile(r"[1-9][0-9]*[kmg]?")
 
 class SpecInvalid(ValueError):
     """A host description that names something this harness does not have."""
+
+
+class Kind(StrEnum):
+    """What a host is made of; every kind has a real sshd, and its own disk, processes and network."""
+
+    NAMESPACE = "namespace"
+    """This machine's kernel in namespaces of its own; pid 1 is sshd."""
+    SYSTEMD = "systemd"
+    """The same with systemd as pid 1: units, timers, logind."""
+    UML = "uml"
+    """User-mode Linux: a kernel of its own, whose root is root of everything; it can be rebooted."""
 
 
 class Suite(StrEnum):
@@ -66,11 +78,14 @@ class HostSpec:
     """One host; `groups` and `variables` only reach the inventory, never the host itself."""
 
     name: str
+    kind: Kind = Kind.NAMESPACE
     suite: Suite = Suite.BOOKWORM
     hooks: frozenset[Hook] = frozenset()
     userns: UserNamespaces = UserNamespaces.OK
     gpu: Gpu = Gpu.NONE
     disk: Disk | None = None
+    sysctls: dict[str, str] = field(default_factory=dict)
+    """Kernel settings from the first moment on, for a host with a kernel of its own."""
     groups: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -79,6 +94,8 @@ class HostSpec:
             raise SpecInvalid(f"host name {self.name!r}: expected {NAME.pattern}")
         if {Hook.WSL1, Hook.WSL2} <= self.hooks:
             raise SpecInvalid(f"host {self.name}: wsl1 and wsl2 exclude each other")
+        if reason := _unable(self):
+            raise SpecInvalid(f"host {self.name}: {reason}")
 
     @classmethod
     def of(cls, name: str, **given: Any) -> HostSpec:
@@ -91,20 +108,23 @@ class HostSpec:
 
     @classmethod
     def parse(cls, text: str) -> HostSpec:
-        """A spec from one command-line word: `NAME[=SUITE][,HOOK][,gpu=…][,userns=…][,disk=…][,group=…]`."""
+        """A spec from one command-line word: `NAME[=SUITE][,HOOK][,kind=…][,gpu=…][,userns=…]…`."""
         head, *options = text.split(",")
         name, _, suite = head.partition("=")
         given: dict[str, Any] = {"suite": suite} if suite else {}
-        hooks, groups = [], []
+        hooks, groups, sysctls = [], [], {}
         for option in options:
             key, assigned, value = option.partition("=")
             if not assigned:
                 hooks.append(option)
             elif key == "group":
                 groups.append(value)
+            elif key == "sysctl":
+                setting, _, wanted = value.partition("=")
+                sysctls[setting] = wanted
             else:
                 given[key] = value
-        return cls.of(name, hooks=hooks, groups=groups, **given)
+        return cls.of(name, hooks=hooks, groups=groups, sysctls=sysctls, **given)
 
     def as_json(self) -> dict[str, Any]:
         disk = f"{self.disk.size}/{self.disk.inodes}" if self.disk else None
@@ -116,6 +136,21 @@ class HostSpec:
         return cls.of(**data)
 
 
+def _unable(spec: HostSpec) -> str | None:
+    """What this kind of host cannot do, in a sentence."""
+    if spec.kind is not Kind.UML:
+        return (
+            "sysctls are this machine's own here; kind=uml has a kernel to itself" if spec.sysctls else None
+        )
+    if spec.hooks or spec.gpu is not Gpu.NONE:
+        return "hooks and GPU nodes are bound over this machine's kernel; kind=uml has its own"
+    if spec.disk:
+        return "the small disk is a tmpfs, and what kind=uml is for must outlast a reboot"
+    if spec.userns is UserNamespaces.EINVAL:
+        return "kind=uml cannot lack user namespaces; take userns=EPERM or ENOSPC, which it refuses for real"
+    return None
+
+
 def _disk(value: object) -> Disk | None:
     if not isinstance(value, str):
         return None
@@ -124,12 +159,14 @@ def _disk(value: object) -> Disk | None:
 
 
 _CONVERTERS: dict[str, Callable[[Any], object]] = {
+    "kind": Kind,
     "suite": Suite,
     "hooks": lambda value: frozenset(map(Hook, value)),
     "userns": UserNamespaces,
     "gpu": Gpu,
     "disk": _disk,
     "groups": tuple,
+    "sysctls": dict,
     "variables": dict,
 }
 

@@ -43,6 +43,10 @@ class HostState:
     binds = Part("binds")
     tree = Part("tree")
     """Symbolic link to the suite's tree."""
+    disk = Part("disk")
+    """What a user-mode Linux host has written, and what makes it this host."""
+    power_cut = Part("power-cut")
+    """There while such a host is down only to come up again."""
     log = Part("log")
     init = Part("init.process")
     warden = Part("warden.process")

@@ -17,15 +17,18 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.support.hosts import mirror
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.namespaces import ID_BASE
-from tests.support.hosts.spec import Suite
+from tests.support.hosts.spec import Kind, Suite
 
 CACHE = Path("/var/cache/fleetbox")
 PACKAGES = ("ca-certificates", "iproute2", "openssh-server", "python3", "python3-apt", "sudo")
+SYSTEM_PACKAGES = (*PACKAGES, "apparmor", "dbus", "libpam-systemd", "procps", "systemd-sysv")
+"""Of a host that boots: what systemd as pid 1, or a kernel of one's own, makes use of."""
 
 SSHD = """\
 PermitRootLogin no
@@ -56,53 +59,82 @@ FILES = {
     # Packages must not start services: pid 1 is sshd.
     "usr/sbin/policy-rc.d": (0o755, "#!/bin/sh\nexit 101\n"),
 }
+# sshd tells the harness when it listens; the journal would keep that to itself.
+SSH_UNIT = """\
+[Service]
+ExecStart=
+ExecStart=/usr/sbin/sshd -D -e
+StandardError=append:/run/host.log
+"""
+SYSTEM_FILES = {
+    "etc/systemd/system/ssh.service.d/fleetbox-hosts.conf": (0o644, SSH_UNIT),
+    "usr/local/sbin/boot-host": (0o755, (Path(__file__).parent / "boot-host.sh").read_text()),
+    "usr/sbin/policy-rc.d": (0o755, "#!/bin/sh\ntest -d /run/systemd/system || exit 101\n"),
+}
 REMOVED = ("etc/ssh/ssh_host_*", "var/log/lastlog", "var/log/wtmp", "var/log/btmp", "var/log/apt/*")
 
 
-def recipe(suite: Suite) -> dict[str, object]:
+@dataclass(frozen=True)
+class Recipe:
     """Everything that decides what a tree holds, apart from what the archive holds that day."""
+
+    suite: Suite
+    packages: tuple[str, ...]
+    files: dict[str, tuple[int, str]]
+    removed: tuple[str, ...] = REMOVED
+    format: int = 1
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def recipe(suite: Suite, kind: Kind = Kind.NAMESPACE) -> Recipe:
+    """What a host of this suite and kind is made of; systemd and user-mode Linux share one tree."""
     sshd = SSHD + (SSHD_SINCE_TRIXIE if suite in {Suite.TRIXIE, Suite.SID} else "")
     files = FILES | {"etc/ssh/sshd_config.d/fleetbox-hosts.conf": (0o644, sshd)}
-    return {"format": 1, "suite": suite, "packages": PACKAGES, "files": files, "removed": REMOVED}
+    if kind is Kind.NAMESPACE:
+        return Recipe(suite, PACKAGES, files)
+    return Recipe(suite, SYSTEM_PACKAGES, files | SYSTEM_FILES)
 
 
-def tree(suite: Suite) -> Path:
+def tree(suite: Suite, kind: Kind = Kind.NAMESPACE) -> Path:
     """Where the suite's tree is, or will be."""
-    digest = hashlib.sha256(json.dumps(recipe(suite), sort_keys=True).encode()).hexdigest()
-    return CACHE / "trees" / f"{suite}-{digest[:16]}"
+    return CACHE / "trees" / f"{suite}-{recipe(suite, kind).digest}"
 
 
-def ensure(suite: Suite) -> Path:
+def ensure(suite: Suite, kind: Kind = Kind.NAMESPACE) -> Path:
     """The suite's tree, built in 20-30 seconds when this machine has none yet."""
-    done = tree(suite)
+    done = tree(suite, kind)
     if done.is_dir():
         return done
-    with _building(suite):
+    with building(done):
         if not done.is_dir():
             unfinished = done.with_suffix(".unfinished")
-            _remove(unfinished)
-            _build(suite, unfinished)
+            remove(unfinished)
+            _build(recipe(suite, kind), unfinished)
             unfinished.rename(done)
     return done
 
 
 @contextmanager
-def _building(suite: Suite) -> Iterator[None]:
+def building(thing: Path) -> Iterator[None]:
+    """One process at a time builds what will lie there."""
     CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Closed to others: the trees hold set-user-id programs of an id that an ordinary user might own.
-    (CACHE / "trees").mkdir(mode=0o700, exist_ok=True)
-    with open(CACHE / "trees" / f".{suite}.lock", "w") as handle:
+    thing.parent.mkdir(mode=0o700, exist_ok=True)
+    with open(thing.parent / f".{thing.name}.lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
-def _build(suite: Suite, root: Path) -> None:
-    _bootstrap(suite, root)
-    _customise(suite, root)
-    _shift(root)
+def _build(recipe: Recipe, root: Path) -> None:
+    _bootstrap(recipe, root)
+    _customise(recipe, root)
+    move_ids(root, ID_BASE)
 
 
-def _bootstrap(suite: Suite, root: Path) -> None:
+def _bootstrap(recipe: Recipe, root: Path) -> None:
     source = mirror.configured()
     argv = [
         "mmdebstrap",
@@ -110,12 +142,12 @@ def _bootstrap(suite: Suite, root: Path) -> None:
         "--mode=root",
         "--format=directory",
         "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(recipe.packages)}",
         # mmdebstrap does not read the machine's apt.conf; suites that ended have an expired Release file.
         '--aptopt=Acquire::Check-Valid-Until "false"',
         '--aptopt=Acquire::Check-Date "false"',
         *([f'--aptopt=Acquire::http::Proxy "{source.proxy}"'] if source.proxy else []),
-        str(suite),
+        str(recipe.suite),
         str(root),
         source.uri,
     ]
@@ -124,23 +156,22 @@ def _bootstrap(suite: Suite, root: Path) -> None:
     except FileNotFoundError as error:
         raise HostsError("mmdebstrap is not installed", "apt-get install -y mmdebstrap") from error
     except subprocess.CalledProcessError as error:
-        _remove(root)
+        remove(root)
         raise HostsError(
-            f"no tree for {suite}: {error.stderr.strip()[-2000:]}",
+            f"no tree for {recipe.suite}: {error.stderr.strip()[-2000:]}",
             "inside a lab there is no way out: build trees before, `python -m tests.support.hosts trees`",
         ) from error
 
 
-def _customise(suite: Suite, root: Path) -> None:
+def _customise(recipe: Recipe, root: Path) -> None:
     add_user = ["useradd", "--create-home", "--uid", "1000", "--shell", "/bin/bash", "dev"]
     subprocess.run(["chroot", str(root), *add_user], check=True, capture_output=True, text=True)
-    for pattern in REMOVED:
+    for pattern in recipe.removed:
         for path in root.glob(pattern):
             path.unlink()
-    files = recipe(suite)["files"]
-    assert isinstance(files, dict)
-    for name, (mode, content) in files.items():
+    for name, (mode, content) in recipe.files.items():
         path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.write_text(content)
         path.chmod(mode)
@@ -149,17 +180,20 @@ def _customise(suite: Suite, root: Path) -> None:
     os.utime(root / "var/lib/apt/lists", (long_ago, long_ago))
 
 
-def _shift(root: Path) -> None:
+def move_ids(root: Path, by: int) -> None:
+    """Shift every owner; a file that has several names, once."""
+    moved: set[int] = set()
     for folder, folders, files in os.walk(root):
         for path in [folder, *(os.path.join(folder, name) for name in [*folders, *files])]:
             status = os.lstat(path)
-            if status.st_uid >= ID_BASE:
+            if status.st_ino in moved:
                 continue
-            os.lchown(path, status.st_uid + ID_BASE, status.st_gid + ID_BASE)
+            moved.add(status.st_ino)
+            os.lchown(path, status.st_uid + by, status.st_gid + by)
             if not stat.S_ISLNK(status.st_mode):
                 os.chmod(path, stat.S_IMODE(status.st_mode))  # a change of owner cleared set-user-id
 
 
-def _remove(root: Path) -> None:
+def remove(root: Path) -> None:
     if root.exists():
         shutil.rmtree(root)

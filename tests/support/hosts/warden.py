@@ -15,15 +15,14 @@ import select
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tests.support.hosts import hooks, namespaces, network
+from tests.support.hosts import hooks, namespaces, network, uml
 from tests.support.hosts.namespaces import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC
 from tests.support.hosts.processes import Process
-from tests.support.hosts.spec import HostSpec
+from tests.support.hosts.spec import HostSpec, Kind
 from tests.support.hosts.state import HostState, LabState
 
 ENVIRONMENT = {
@@ -40,8 +39,19 @@ def main(folder: str) -> int:
     spec = HostSpec.from_json(json.loads(host.spec.read_text()))
     namespaces.unshare(namespaces.NEWNS)
     namespaces.make_private()
+    if spec.kind is Kind.UML:
+        return _keep_running(lab, host, lambda: uml.start(host, lab, spec))
     _mount_root(host, spec)
     return _guard(lab, _start(host, lab, spec))
+
+
+def _keep_running(lab: LabState, host: HostState, start: Callable[[], int]) -> int:
+    """Start again whatever was cut off on purpose, as a machine whose power came back."""
+    while True:
+        host.power_cut.unlink(missing_ok=True)
+        status = _guard(lab, start())
+        if not host.power_cut.exists():
+            return status
 
 
 def _mount_root(host: HostState, spec: HostSpec) -> None:
@@ -62,7 +72,7 @@ def _start(host: HostState, lab: LabState, spec: HostSpec) -> int:
 
     def begin(lifeline: int) -> NoReturn:
         ours.close()
-        _child(lambda: _stage(lifeline, theirs, spec, index))
+        namespaces.run_as_child(lambda: _stage(lifeline, theirs, spec, index))
 
     stage = namespaces.fork_bound(begin)
     theirs.close()
@@ -88,17 +98,6 @@ def _guard(lab: LabState, stage: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
 
 
-def _child(work: Callable[[], int]) -> NoReturn:
-    """Run `work` as a forked child that never returns into its parent's code."""
-    try:
-        status = work()
-    except BaseException:  # noqa: BLE001 - whatever it was goes to the log; the fork must end here
-        traceback.print_exc()
-        status = 1
-    sys.stderr.flush()
-    os._exit(status)
-
-
 def _stage(lifeline: int, warden: socket.socket, spec: HostSpec, index: int) -> int:
     namespaces.die_with_parent(lifeline)
     namespaces.unshare(namespaces.ALL)
@@ -110,7 +109,7 @@ def _stage(lifeline: int, warden: socket.socket, spec: HostSpec, index: int) -> 
 
     def begin(lifeline: int) -> NoReturn:
         warden.close()
-        _child(lambda: _init(lifeline, spec, index))
+        namespaces.run_as_child(lambda: _init(lifeline, spec, index))
 
     init = namespaces.fork_bound(begin)
     warden.send(str(init).encode())
@@ -131,9 +130,7 @@ def _init(lifeline: int, spec: HostSpec, index: int) -> NoReturn:
     network.configure_inside(network.address(index))
     namespaces.pivot_into_cwd()
     hooks.refuse_user_namespaces(spec)
-    # Python ignores these two, and what is ignored stays so across exec.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    namespaces.restore_signals()
     os.execve(SSHD[0], SSHD, ENVIRONMENT)  # noqa: S606 - pid 1 becomes sshd
 
 
