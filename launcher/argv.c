@@ -171,6 +171,7 @@ static void add_inner(const struct launch *launch, bool controlled, struct strin
             mem_text("%jx", (uintmax_t)blocked_signals()));
     }
     add_expected(launch, argv);
+    landlock_words(launch, argv);
     strings_add(argv, "--");
     for (char **word = launch->options.command; *word; word++) {
         strings_add(argv, *word);

@@ -50,7 +50,7 @@ static void parse(struct inner *inner, char **argv) {
             inner->expect = inner->expect ? inner->expect : argv;
             inner->expected++;
             argv++;
-        } else {
+        } else if (!tend_takes(&inner->tend, argv[0], argv[1])) {
             give_up(inner->tend.control, "the inner stage was started with a bad argument");
         }
     }

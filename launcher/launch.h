@@ -7,6 +7,7 @@
 #include "caller.h"
 #include "entries.h"
 #include "files.h"
+#include "landlock.h"
 #include "mem.h"
 #include "plan.h"
 #include "resolve.h"
@@ -42,6 +43,7 @@ struct launch {
     bool host_pids; /* no PID namespace: the policy accepts it, and no fresh /proc can be mounted here */
     struct strings env; /* the workload's, NAME=VALUE */
     bool new_session;
+    struct landlock landlock;
 };
 
 #endif

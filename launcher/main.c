@@ -182,6 +182,7 @@ static void prepare(struct launch *launch) {
     if (launch->plan.mode == MODE_FULL_ACCESS) {
         run_without_sandbox(launch);
     }
+    landlock_choose(launch);
     find_places(launch);
     launch->state_dir = state_dir(launch->caller.uid);
     collect_roots(launch);

@@ -97,6 +97,11 @@ static bool is_place(const char *text) {
     return path_is_plain_absolute(text);
 }
 
+/* A name is looked for along PATH; anything with a slash is a place. */
+static bool is_program(const char *text) {
+    return is_place(text) || (!strchr(text, '/') && text[0] != '$' && path_is_plain_relative(text));
+}
+
 static bool is_access(const char *text) {
     return strcmp(text, "write") == 0 || strcmp(text, "read") == 0 || strcmp(text, "none") == 0;
 }
@@ -152,6 +157,7 @@ static const struct {
     [OP_ENV_PASS] = {"env-pass", {is_variable_pattern}},
     [OP_ENV_SET] = {"env-set", {is_variable, is_value}},
     [OP_SECCOMP] = {"seccomp", {is_arch, is_variant, plan_is_name}},
+    [OP_PROGRAM] = {"program", {is_program}},
 };
 
 /* Returns how many records the head has. */
@@ -170,6 +176,7 @@ static size_t read_head(struct plan *plan, struct reader *reader) {
         {"host-pids", offsetof(struct plan, host_pids), {"no", "yes"}},
         {"unix-sockets", offsetof(struct plan, sockets), {"auto", "none", "private"}},
         {"gpu", offsetof(struct plan, gpu), {"none", "auto", "required"}},
+        {"landlock", offsetof(struct plan, landlock), {"off", "best-effort", "required"}},
     };
     if (strcmp(next(reader), "policy") != 0 || !plan_is_name(plan->policy = next(reader)) ||
         !is_digest(plan->digest = next(reader))) {

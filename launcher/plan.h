@@ -18,6 +18,7 @@ enum plan_network { NETWORK_NONE, NETWORK_HOST };
 enum plan_switch { SWITCH_NO, SWITCH_YES };
 enum plan_sockets { SOCKETS_AUTO, SOCKETS_NONE, SOCKETS_PRIVATE };
 enum plan_gpu { GPU_NONE, GPU_AUTO, GPU_REQUIRED };
+enum plan_landlock { LANDLOCK_OFF, LANDLOCK_BEST_EFFORT, LANDLOCK_REQUIRED };
 
 enum op_kind {
     OP_GPU_VENDOR,
@@ -33,6 +34,7 @@ enum op_kind {
     OP_ENV_PASS,
     OP_ENV_SET,
     OP_SECCOMP,
+    OP_PROGRAM,
 };
 
 struct op {
@@ -43,7 +45,7 @@ struct op {
 struct plan {
     const char *policy;
     const char *digest;
-    int mode, root, workspace, tmp, network, nested, host_pids, sockets, gpu;
+    int mode, root, workspace, tmp, network, nested, host_pids, sockets, gpu, landlock;
     struct op *op;
     size_t op_count;
     size_t op_room;

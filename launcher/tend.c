@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -20,8 +19,6 @@
 
 #include "control.h"
 #include "refuse.h"
-
-extern char **environ;
 
 static bool is_on_path(const char *command) {
     const char *path = getenv("PATH");
@@ -44,8 +41,11 @@ static int as_shells_say(const char *command, int problem) {
     return searched && !is_on_path(command) ? ENOENT : problem;
 }
 
-static int execute(struct tend *tend) {
-    posix_spawnattr_t attributes;
+bool tend_takes(struct tend *tend, const char *option, const char *value) {
+    return landlock_takes(&tend->landlock, option, value);
+}
+
+static void restore_signals(const struct tend *tend) {
     sigset_t mask;
     sigemptyset(&mask);
     for (int signal_number = 1; signal_number <= 64; signal_number++) {
@@ -53,12 +53,38 @@ static int execute(struct tend *tend) {
             sigaddset(&mask, signal_number);
         }
     }
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &mask);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    int problem = posix_spawnp(&tend->workload, tend->command[0], NULL, &attributes, tend->command, environ);
-    posix_spawnattr_destroy(&attributes);
-    return as_shells_say(tend->command[0], problem);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+/* The workload's side of the fork. Only here is Landlock entered: the inner stage stays outside of its domain, where
+ * the workload can neither signal nor trace it, also without a PID namespace. */
+static _Noreturn void become_workload(const struct tend *tend, int ruleset, int report) {
+    if (ruleset >= 0 && !landlock_enter(ruleset)) {
+        give_up(tend->control, "the kernel does not take the Landlock ruleset: %s", strerror(errno));
+    }
+    restore_signals(tend);
+    execvp(tend->command[0], tend->command);
+    int problem = as_shells_say(tend->command[0], errno);
+    ssize_t written = write(report, &problem, sizeof problem);
+    (void)written; /* a report that does not arrive is one of success, and the exit status says the rest */
+    _exit(problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+}
+
+/* 0, or why the command could not be executed: the pipe closes by itself when it was. */
+static int execute(struct tend *tend) {
+    int ruleset = landlock_rules(&tend->landlock, tend->control);
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) != 0 || (tend->workload = fork()) < 0) {
+        give_up(tend->control, "cannot start the workload: %s", strerror(errno));
+    }
+    if (tend->workload == 0) {
+        become_workload(tend, ruleset, report[1]);
+    }
+    close(report[1]);
+    int problem;
+    ssize_t got = read(report[0], &problem, sizeof problem);
+    close(report[0]);
+    return got == sizeof problem ? problem : 0;
 }
 
 /* Everything that is left. As process 1 of its namespace the kernel does it at our exit; with the host's

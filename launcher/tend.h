@@ -2,15 +2,22 @@
 #ifndef FLEETBOX_TEND_H
 #define FLEETBOX_TEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "landlock.h"
 
 struct tend {
     int control; /* -1: nobody listens, messages go to stderr */
     uint64_t blocked;
     char **command;
+    struct landlock landlock;
     pid_t workload;
 };
+
+/* Takes one of the inner stage's arguments that is about the workload's start; false for any other. */
+bool tend_takes(struct tend *tend, const char *option, const char *value);
 
 /* Everything before the workload is done. Ends with its exit status. */
 _Noreturn void tend_workload(struct tend *tend);

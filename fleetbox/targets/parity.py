@@ -12,7 +12,7 @@ from enum import StrEnum
 from pydantic import BaseModel
 
 from fleetbox.policy import ResolvedPolicy
-from fleetbox.policy.model import Body
+from fleetbox.policy.model import Body, Landlock
 from fleetbox.targets.interface import Refusal, UnsupportedByTarget
 
 
@@ -96,7 +96,12 @@ PARITY: tuple[Row, ...] = (
         "directories one can be reached that appears later, was bound by a relative name, renamed or linked",
         "private",
     ),
-    Row("process.allow_host_pids", _ENFORCED, "a PID namespace, unless no fresh /proc can be mounted"),
+    Row(
+        "process.allow_host_pids",
+        _ENFORCED,
+        "a PID namespace, unless no fresh /proc can be mounted; then host processes are seen, and with "
+        "Landlock of Linux 6.12 none can be signalled",
+    ),
     Row("process.limits.memory", _NOT_BUILT, "needs a cgroup, which is not built"),
     Row("process.limits.pids", _NOT_BUILT, "needs a cgroup, which is not built"),
     Row("process.limits.wall", _NOT_BUILT, "the launcher's clock is not built"),
@@ -114,22 +119,50 @@ PARITY: tuple[Row, ...] = (
     Row("environment.pass", _ENFORCED, "the launcher builds the environment"),
     Row("environment.set", _ENFORCED, "the launcher builds the environment"),
     Row("landlock", _ENFORCED, "bubblewrap alone", "off"),
-    Row("landlock", _PARTIAL, "bubblewrap alone: the second layer is not built", "best-effort"),
-    Row("landlock", _NOT_BUILT, "the second layer is not built", "required"),
+    Row(
+        "landlock",
+        _ENFORCED,
+        "a second layer where the kernel has it: writes from Linux 5.19, unless sandboxes may nest; abstract "
+        "sockets and signals from 6.12",
+        "best-effort",
+    ),
+    Row(
+        "landlock",
+        _ENFORCED,
+        "refused where the kernel has no Landlock (before 5.13, or left out of lsm=); --explain says what an "
+        "older one lacks",
+        "required",
+    ),
 )
 
 
 def refuse_unenforced(policy: ResolvedPolicy, platform: Platform, target: str) -> None:
     """Raises UnsupportedByTarget naming every field and value at once."""
-    refusals = [
-        Refusal(field, value, policy.origin(field), row.note)
-        for field in dict.fromkeys(row.field for row in PARITY)
-        if _is_asked_for(policy, field)
-        for value in values(policy, field)
-        if (row := row_of(field, value)).on(platform) in (State.IMPOSSIBLE, State.NOT_BUILT)
-    ]
+    refusals = [*_contradictions(policy), *_unenforced(policy, platform)]
     if refusals:
         raise UnsupportedByTarget(target, refusals)
+
+
+def _unenforced(policy: ResolvedPolicy, platform: Platform) -> Iterator[Refusal]:
+    for field in dict.fromkeys(row.field for row in PARITY):
+        for value in values(policy, field) if _is_asked_for(policy, field) else ():
+            row = row_of(field, value)
+            if row.on(platform) in (State.IMPOSSIBLE, State.NOT_BUILT):
+                yield Refusal(field, value, policy.origin(field), row.note)
+
+
+def _contradictions(policy: ResolvedPolicy) -> Iterator[Refusal]:
+    """Fields that Landlock cannot enforce together; about Linux, the one platform that has it."""
+    listed = policy.process.allowed_binaries is not None
+    required = policy.landlock is Landlock.REQUIRED
+    if policy.process.nested_sandboxes and (listed or required):
+        other = "process.allowed_binaries" if listed else "landlock: required"
+        reason = f"a process under Landlock cannot mount, so not beside {other}"
+        origin = policy.origin("process.nested_sandboxes")
+        yield Refusal("process.nested_sandboxes", "true", origin, reason)
+    if listed and policy.landlock is Landlock.OFF:
+        origin = policy.origin("landlock")
+        yield Refusal("landlock", "off", origin, "process.allowed_binaries is enforced by Landlock")
 
 
 def row_of(field: str, value: str) -> Row:

@@ -23,6 +23,7 @@ HEAD: dict[str, str] = {
     "host-pids": "no",
     "unix-sockets": "none",
     "gpu": "none",
+    "landlock": "best-effort",
 }
 
 _ALLOW = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)  # BPF_RET, SECCOMP_RET_ALLOW

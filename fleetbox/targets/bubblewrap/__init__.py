@@ -51,6 +51,7 @@ def launch_plan(policy: ResolvedPolicy) -> tuple[Operation, ...]:
         *_rules(policy),
         *_protected(policy),
         *_defaults(policy),
+        *_programs(policy),
         *_environment(policy),
         *(operations.Seccomp(f.arch, f.variant, f.file_name) for f in _filters(policy)),
     )
@@ -69,6 +70,7 @@ def _no_sandbox(policy: ResolvedPolicy) -> tuple[Operation, ...]:
         operations.HostPids("yes"),
         operations.UnixSockets("private"),
         operations.Gpu("none"),
+        operations.Landlock("off"),
     )
 
 
@@ -84,6 +86,7 @@ def _head(policy: ResolvedPolicy) -> Iterator[Operation]:
     yield operations.HostPids(_yes_no(policy.process.allow_host_pids))
     yield operations.UnixSockets(policy.process.unix_sockets)
     yield operations.Gpu(policy.devices.gpu.mode)
+    yield operations.Landlock(policy.landlock)
 
 
 def _yes_no(value: bool) -> str:
@@ -131,6 +134,10 @@ def _defaults(policy: ResolvedPolicy) -> Iterator[Operation]:
         yield from map(operations.Minimal, defaults.MINIMAL_ROOT)
         if policy.devices.gpu.mode is not GpuMode.NONE:
             yield from map(operations.Minimal, defaults.MINIMAL_ROOT_FOR_GPU)
+
+
+def _programs(policy: ResolvedPolicy) -> Iterator[Operation]:
+    yield from map(operations.Program, policy.process.allowed_binaries or ())
 
 
 def _environment(policy: ResolvedPolicy) -> Iterator[Operation]:

@@ -162,6 +162,15 @@ class Gpu(_Word):
     }
 
 
+class Landlock(_Word):
+    op = "landlock"
+    words: ClassVar = {
+        "off": "no Landlock: the mounts alone keep files as they are",
+        "best-effort": "Landlock as a second layer, where this kernel has it",
+        "required": "Landlock as a second layer; without it nothing starts",
+    }
+
+
 @dataclass(frozen=True)
 class GpuVendor(Operation):
     vendor: str
@@ -308,10 +317,26 @@ class Seccomp(Operation):
         return f"seccomp filter {self.file} on {self.arch} ({self.variant})"
 
 
+def _program_name(value: str) -> bool:
+    return "/" not in value and value[:1] != "$" and _is_normal(value)
+
+
+@dataclass(frozen=True)
+class Program(Operation):
+    """A name is looked for along PATH at launch. With one of these in a plan nothing else may be executed."""
+
+    program: str
+    op = "program"
+    checks = (lambda value: _program_name(value) or _path(value),)
+
+    def describe(self) -> str:
+        return f"may be executed: {self.program}"
+
+
 # Each exactly once, in this order, before everything else.
-HEAD = (Policy, Mode, Root, Workspace, Tmp, Network, Nested, HostPids, UnixSockets, Gpu)
+HEAD = (Policy, Mode, Root, Workspace, Tmp, Network, Nested, HostPids, UnixSockets, Gpu, Landlock)
 # Any number, in any order: the launcher sorts them.
 REPEATED = (
     *(GpuVendor, Device, Rule, Glob, Protect, ProtectPart),
-    *(Mask, MaskWsl, Keep, Minimal, EnvPass, EnvSet, Seccomp),
+    *(Mask, MaskWsl, Keep, Minimal, EnvPass, EnvSet, Seccomp, Program),
 )

@@ -23,6 +23,7 @@ SPECS = (
 POLICIES = {
     "main": "environment: {pass: [PATH, HOME, WSL_INTEROP]}\n",
     "hostpids": "process: {allow_host_pids: true}\n",
+    "hostpids-only": "process: {allow_host_pids: true}\nlandlock: off\n",
     "hostnet": "network: {mode: host}\n",
     "no-gpu": "gpu_passthrough: false\n",
     "required": "devices: {gpu: {mode: required}}\n",
@@ -75,6 +76,24 @@ def test_wsl1_is_said_before_a_generation_is_looked_for(hosts: Hosts) -> None:
 def test_a_masked_proc_is_no_obstacle_where_host_processes_are_accepted(hosts: Hosts) -> None:
     done = hosts["masked"].sh("id -u; test -r /proc/self/status && echo readable", policy="hostpids")
     assert (done.returncode, done.stdout) == (0, "1000\nreadable\n"), done.stderr
+
+
+@pytest.mark.parametrize(("policy", "ended"), [("hostpids-only", True), ("hostpids", False)])
+def test_with_landlock_a_host_process_that_is_seen_cannot_be_signalled(
+    hosts: Hosts, policy: str, ended: bool
+) -> None:
+    """Neither can the inner stage, which has the workload's user, and without which nobody sees its end."""
+    box = hosts["masked"]
+    script = """
+        sleep 60 & victim=$!
+        fleetbox-run --workspace ws --policy "$0" -- sh -c "
+            kill -0 $victim && echo seen; kill $victim && echo killed; kill -9 \\$PPID; sleep 0.3; exit 7"
+        echo code=$?
+        kill $victim 2>/dev/null && echo survived """
+    done = box.run("env", f"PATH={Path(paths.LAUNCHER).parent}:/usr/bin:/bin", "sh", "-c", script, policy)
+    said = done.stdout.split()
+    assert ("killed" in said, "survived" in said) == (ended, not ended), done
+    assert ("code=7" in said) is not ended, "the inner stage is killed, or tells how the workload ended"
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_two_policies_of_one_name_are_refused(base: ResolvedPolicy, read_only: R
 def test_one_policy_that_a_target_refuses_refuses_the_bundle(base: ResolvedPolicy, tmp_path: Path) -> None:
     file = tmp_path / "limits.yml"
     file.write_text(
-        "apiVersion: fleetbox/v1\nkind: SandboxPolicy\nmetadata: {name: limits}\nlandlock: required\n"
+        "apiVersion: fleetbox/v1\nkind: SandboxPolicy\nmetadata: {name: limits}\nnetwork: {mode: proxy}\n"
     )
     with pytest.raises(UnsupportedByTarget):
         build([base, load_policy(file)], {})

@@ -26,7 +26,6 @@ NOT_BUILT = {
     "devices.gpu.vendors": ("devices: {gpu: {vendors: [nvidia, amd]}}", "amd"),
     "devices.gpu.select": ("devices: {gpu: {select: 0}}", "0"),
     "devices.gpu.profile": ("devices: {gpu: {profile: graphics}}", "graphics"),
-    "landlock": ("landlock: required", "required"),
 }
 
 
@@ -77,10 +76,24 @@ def test_every_row_that_is_not_built_on_linux_is_tried_above() -> None:
 
 
 def test_all_refusals_come_at_once(tmp_path: Path) -> None:
-    body = "landlock: required\nprocess: {allowed_binaries: [git, ls], limits: {pids: 5}}"
+    body = "process: {allowed_binaries: [git, ls], limits: {pids: 5}}"
     with pytest.raises(UnsupportedByTarget) as caught:
         TARGETS["bubblewrap"].compile(policy(tmp_path, body))
-    assert sorted(refusal.value for refusal in caught.value.refusals) == ["5", "git", "ls", "required"]
+    assert sorted(refusal.value for refusal in caught.value.refusals) == ["5", "git", "ls"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ("landlock: required\nprocess: {nested_sandboxes: true}", "process.nested_sandboxes"),
+        ("process: {nested_sandboxes: true, allowed_binaries: [git]}", "process.nested_sandboxes"),
+        ("landlock: off\nprocess: {allowed_binaries: [git]}", "landlock"),
+    ],
+)
+def test_what_landlock_cannot_do_together_is_refused(body: str, field: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedByTarget) as caught:
+        TARGETS["bubblewrap"].compile(policy(tmp_path, body))
+    assert field in {refusal.field for refusal in caught.value.refusals}
 
 
 def test_an_unwritten_value_other_than_the_default_is_refused_too(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ HEAD: tuple[op.Operation, ...] = (
     op.HostPids("no"),
     op.UnixSockets("auto"),
     op.Gpu("auto"),
+    op.Landlock("best-effort"),
 )
 ONE_OF_EACH = (
     *HEAD,
@@ -36,6 +37,7 @@ ONE_OF_EACH = (
     op.EnvPass("LC_*"),
     op.EnvSet("EMPTY", ""),
     op.Seccomp("x86_64", "unix", "seccomp-x86_64-unix.bpf"),
+    op.Program("git"),
 )
 
 
@@ -56,7 +58,7 @@ def test_every_operation_is_read_back_as_it_was_written() -> None:
 def test_the_bytes_are_those_of_the_format() -> None:
     assert encode(HEAD) == sealed(
         b"policy\0base\0sha256:" + b"0" * 64 + b"\0mode\0workspace-write\0root\0host\0workspace\0write\0"
-        b"tmp\0private\0network\0none\0nested\0no\0host-pids\0no\0unix-sockets\0auto\0gpu\0auto\0end\0"
+        b"tmp\0private\0network\0none\0nested\0no\0host-pids\0no\0unix-sockets\0auto\0gpu\0auto\0landlock\0best-effort\0end\0"
     )
 
 
