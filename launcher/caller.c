@@ -63,13 +63,18 @@ static void fresh_environment(struct caller *caller, const struct passwd *user) 
     }
 }
 
-static const char *find_home(const struct caller *caller) {
-    const char *home = caller_env(caller, "HOME");
-    if (!home || home[0] != '/') {
-        const struct passwd *self = getpwuid(caller->uid);
-        home = self ? mem_copy(self->pw_dir, strlen(self->pw_dir)) : NULL;
+static const char *absolute(const char *path) {
+    return path && path[0] == '/' && strlen(path) < PATH_LIMIT ? path : NULL;
+}
+
+/* $HOME is the caller's choice; what the policy denies below ~ is denied in the account's own home as well. */
+static void find_homes(struct caller *caller) {
+    const struct passwd *self = getpwuid(caller->uid);
+    caller->account_home = self ? absolute(mem_copy(self->pw_dir, strlen(self->pw_dir))) : NULL;
+    caller->home = absolute(caller_env(caller, "HOME"));
+    if (!caller->home) {
+        caller->home = caller->account_home;
     }
-    return home && home[0] == '/' && strlen(home) < PATH_LIMIT ? home : NULL;
 }
 
 void caller_become(struct caller *caller, const char *user) {
@@ -92,5 +97,5 @@ void caller_become(struct caller *caller, const char *user) {
         }
     }
     caller->uid = getuid();
-    caller->home = find_home(caller);
+    find_homes(caller);
 }

@@ -10,7 +10,8 @@
 struct caller {
     uid_t uid;
     uid_t file_owner; /* whose files count as the caller's own: the uid before `--user` switched */
-    const char *home; /* NULL when unknown */
+    const char *home; /* $HOME, else the account's; NULL when unknown */
+    const char *account_home; /* as /etc/passwd has it; NULL when it has not */
     struct strings env; /* NAME=VALUE, what a policy may pass on */
 };
 

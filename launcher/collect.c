@@ -56,55 +56,6 @@ static enum access access_of(const struct op *op) {
     return strcmp(op->arg[0], "write") == 0 ? ACCESS_WRITE : strcmp(op->arg[0], "read") == 0 ? ACCESS_READ : ACCESS_NONE;
 }
 
-static bool may_write(const struct launch *launch) {
-    return launch->plan.mode == MODE_WORKSPACE_WRITE;
-}
-
-/* Paths that are mounted afresh, so that a rule about the host's would be about nothing. */
-static bool is_virtual(const char *path) {
-    return path_at_or_below(path, "/proc") || path_at_or_below(path, "/dev");
-}
-
-static void add_root(struct launch *launch, const char *wanted) {
-    struct resolved place = resolve(wanted, &launch->roots);
-    if (place.found == FOUND && S_ISDIR(place.st.st_mode) && !is_virtual(place.path)) {
-        roots_add(&launch->roots, place.path, &place.st);
-    }
-}
-
-static int by_length(const void *left, const void *right) {
-    size_t a = strlen(*(const char *const *)left);
-    size_t b = strlen(*(const char *const *)right);
-    return (a > b) - (a < b);
-}
-
-/* Short paths first, so that a link inside one writable root cannot move another one. */
-void collect_roots(struct launch *launch) {
-    struct strings wanted = {0};
-    if (may_write(launch) && launch->plan.workspace == WORKSPACE_WRITE) {
-        struct stat st;
-        if (stat(launch->workspace, &st) == 0) {
-            roots_add(&launch->roots, launch->workspace, &st);
-        }
-    }
-    if (may_write(launch) && launch->plan.tmp == TMP_HOST) {
-        strings_add(&wanted, "/tmp");
-        strings_add(&wanted, "/var/tmp");
-    }
-    for (size_t i = 0; i < launch->plan.op_count; i++) {
-        const struct op *op = &launch->plan.op[i];
-        if (op->kind == OP_RULE && access_of(op) == ACCESS_WRITE) {
-            strings_add(&wanted, expand(launch, op->arg[1]));
-        }
-    }
-    if (wanted.count) {
-        qsort(wanted.item, wanted.count, sizeof *wanted.item, by_length);
-    }
-    for (size_t i = 0; i < wanted.count; i++) {
-        add_root(launch, wanted.item[i]);
-    }
-}
-
 void add_guard(struct launch *launch, const struct resolved *place, enum access access, const char *why) {
     const struct root *root = roots_holding(&launch->roots, place->path);
     struct entry entry = entry_at(place, access, why);
@@ -168,8 +119,8 @@ static void add_virtual(struct launch *launch, const struct resolved *place, enu
 }
 
 static void add_rule(struct launch *launch, const struct op *op) {
-    struct resolved place = find(launch, op->arg[1]);
     enum access access = access_of(op);
+    struct resolved place = access == ACCESS_WRITE ? find_writable(launch, op->arg[1]) : find(launch, op->arg[1]);
     if (strcmp(place.path, "/") == 0 && access != ACCESS_READ) {
         refuse("name the directories that are meant", "the policy has a rule \"%s\" for /", op->arg[0]);
     }
@@ -269,8 +220,10 @@ static void add_op(struct launch *launch, const struct op *op) {
                 add_minimal(launch, op->arg[0]);
             }
             break;
-        case OP_GPU_VENDOR:
         case OP_GLOB:
+            collect_glob(launch, op);
+            break;
+        case OP_GPU_VENDOR:
         case OP_PROTECT:
         case OP_PROTECT_PART:
         case OP_ENV_PASS:
@@ -279,6 +232,31 @@ static void add_op(struct launch *launch, const struct op *op) {
         case OP_PROGRAM:
             break;
     }
+}
+
+/* True for what denies or holds back something below ~. A read rule elsewhere may open a minimal root. */
+static bool restricts_home(const struct launch *launch, const struct op *op) {
+    const char *place = op->kind == OP_RULE ? op->arg[1] : op->arg[0];
+    bool rule = op->kind == OP_RULE && access_of(op) != ACCESS_WRITE;
+    if (!(rule || op->kind == OP_GLOB || op->kind == OP_MASK) || strncmp(place, "${HOME}", 7) != 0) {
+        return false;
+    }
+    return !rule || access_of(op) == ACCESS_NONE || roots_holding(&launch->roots, find(launch, place).path);
+}
+
+/* $HOME is whatever the caller says; the keys are where the account's home is. */
+static void add_for_account(struct launch *launch) {
+    const char *home = launch->home;
+    if (!launch->account_home) {
+        return;
+    }
+    launch->home = launch->account_home;
+    for (size_t i = 0; i < launch->plan.op_count; i++) {
+        if (restricts_home(launch, &launch->plan.op[i])) {
+            add_op(launch, &launch->plan.op[i]);
+        }
+    }
+    launch->home = home;
 }
 
 static void add_workspace(struct launch *launch) {
@@ -342,7 +320,7 @@ void collect(struct launch *launch) {
     for (size_t i = 0; i < launch->plan.op_count; i++) {
         add_op(launch, &launch->plan.op[i]);
     }
-    collect_globs(launch);
+    add_for_account(launch);
     collect_protected(launch);
     collect_gpu(launch);
     collect_sockets(launch);

@@ -10,6 +10,14 @@ const char *expand(const struct launch *launch, const char *place);
 /* Expands and resolves. */
 struct resolved find(const struct launch *launch, const char *place);
 
+/* The same for what a write rule names: a link on the way that a workload may have planted is refused. */
+struct resolved find_writable(const struct launch *launch, const char *place);
+
+bool may_write(const struct launch *launch);
+
+/* Paths that are mounted afresh, so that a rule about the host's would be about nothing. */
+bool is_virtual(const char *path);
+
 /* Fills the writable roots, outermost first. */
 void collect_roots(struct launch *launch);
 
@@ -18,7 +26,7 @@ void collect(struct launch *launch);
 
 /* The parts of it that have a file of their own. */
 void collect_protected(struct launch *launch);
-void collect_globs(struct launch *launch);
+void collect_glob(struct launch *launch, const struct op *op);
 void collect_sockets(struct launch *launch);
 void collect_gpu(struct launch *launch);
 

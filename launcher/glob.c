@@ -160,18 +160,12 @@ static bool finds_anywhere(const struct glob *glob, const char *base) {
     return any_depth && root && strcmp(root->path, base) == 0 && !roots_above(roots, base);
 }
 
-void collect_globs(struct launch *launch) {
-    for (size_t i = 0; i < launch->plan.op_count; i++) {
-        const struct op *op = &launch->plan.op[i];
-        if (op->kind != OP_GLOB) {
-            continue;
-        }
-        struct glob glob = {.launch = launch};
-        split(&glob, op->arg[1]);
-        struct resolved base = find(launch, op->arg[0]);
-        if (base.found == FOUND) {
-            glob.roams = finds_anywhere(&glob, base.path);
-            visit(&glob, AT_FDCWD, base.path, base.path, closure(&glob, 1), 0);
-        }
+void collect_glob(struct launch *launch, const struct op *op) {
+    struct glob glob = {.launch = launch};
+    split(&glob, op->arg[1]);
+    struct resolved base = find(launch, op->arg[0]);
+    if (base.found == FOUND) {
+        glob.roams = finds_anywhere(&glob, base.path);
+        visit(&glob, AT_FDCWD, base.path, base.path, closure(&glob, 1), 0);
     }
 }

@@ -136,9 +136,28 @@ static bool has_write_rule(const struct launch *launch, const char *path) {
     return false;
 }
 
+static const char *canonical_home(const char *path) {
+    char canonical[PATH_LIMIT];
+    return path && realpath(path, canonical) ? mem_copy(canonical, strlen(canonical)) : NULL;
+}
+
+static void find_homes(struct launch *launch) {
+    launch->home = canonical_home(launch->caller.home);
+    launch->account_home = canonical_home(launch->caller.account_home);
+    if (!launch->home) {
+        launch->home = launch->account_home;
+    }
+    if (launch->home && launch->account_home && strcmp(launch->home, launch->account_home) == 0) {
+        launch->account_home = NULL;
+    }
+}
+
+static bool holds_home(const struct launch *launch, const char *home) {
+    return home && path_at_or_below(home, launch->workspace) && !has_write_rule(launch, home);
+}
+
 /* A whole home directory, or all homes, would be written by whoever forgets to change directory. */
 static void find_places(struct launch *launch) {
-    char home[PATH_LIMIT];
     launch->cwd = canonical_dir(".", "the current directory");
     launch->workspace = launch->options.workspace ? canonical_dir(launch->options.workspace, "the workspace") : launch->cwd;
     launch->tmpdir = caller_env(&launch->caller, "TMPDIR");
@@ -146,16 +165,13 @@ static void find_places(struct launch *launch) {
         launch->tmpdir = "/tmp";
     }
     bool writable = launch->plan.mode == MODE_WORKSPACE_WRITE && launch->plan.workspace == WORKSPACE_WRITE;
-    if (launch->caller.home && realpath(launch->caller.home, home)) {
-        launch->home = mem_copy(home, strlen(home));
-    }
+    find_homes(launch);
     if (path_at_or_below(launch->workspace, "/dev") || path_at_or_below(launch->workspace, "/proc")) {
         refuse("work in a directory of files", "%s cannot be a workspace: the sandbox has its own /dev and /proc",
                launch->workspace);
     }
-    bool holds_home = launch->home && path_at_or_below(launch->home, launch->workspace) &&
-                      !has_write_rule(launch, launch->home);
-    if (writable && (strcmp(launch->workspace, "/") == 0 || holds_home)) {
+    bool holds = holds_home(launch, launch->home) || holds_home(launch, launch->account_home);
+    if (writable && (strcmp(launch->workspace, "/") == 0 || holds)) {
         refuse("change into a project directory, or name one with --workspace",
                "%s is too broad for a workspace that can be written", launch->workspace);
     }

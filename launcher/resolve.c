@@ -45,6 +45,7 @@ struct walk {
     size_t rest_at;
     int links;
     const struct roots *roots;
+    const struct trust *trust; /* NULL: any link outside the roots is followed */
 };
 
 static void to_parent(struct walk *walk) {
@@ -54,14 +55,29 @@ static void to_parent(struct walk *walk) {
     }
 }
 
+static bool is_trusted(const struct trust *trust, const char *link, const struct stat *st) {
+    const char *parent = path_parent(link);
+    for (size_t i = 0; i < sizeof trust->home / sizeof *trust->home; i++) {
+        if (trust->home[i] && strcmp(parent, trust->home[i]) == 0) {
+            return true;
+        }
+    }
+    return st->st_uid == 0;
+}
+
 /* Replaces the symlink at `at` by its target. */
-static void follow(struct walk *walk) {
+static void follow(struct walk *walk, const struct stat *st) {
     char target[PATH_LIMIT];
     const char *link = walk->at;
     const struct root *root = roots_holding(walk->roots, link);
     if (root && strcmp(root->path, link) != 0) {
         refuse("remove the link, or write the rule for the place that it points to",
                "symlink below a writable directory: %s", link);
+    }
+    if (walk->trust && !is_trusted(walk->trust, link, st)) {
+        refuse("write the rule for the place that it leads to; only links of root, and those directly in the home"
+               " directory, are followed there",
+               "symlink on the way to what the policy makes writable: %s", link);
     }
     ssize_t length = readlink(link, target, sizeof target - 1);
     if (length <= 0 || (size_t)length == sizeof target - 1 || ++walk->links > LINK_LIMIT) {
@@ -152,11 +168,13 @@ static enum found look(const struct roots *roots, const char *path, struct stat 
     return errno == ENOENT ? MISSING : errno == ENOTDIR ? NOT_A_DIR : INACCESSIBLE;
 }
 
-struct resolved resolve_below(const char *base, const char *rest, const struct roots *roots) {
+static struct resolved walk_from(const char *base, const char *rest, const struct roots *roots,
+                                 const struct trust *trust) {
     struct walk walk; /* not zeroed: it is large, and every rule walks */
     walk.rest_at = 0;
     walk.links = 0;
     walk.roots = roots;
+    walk.trust = trust;
     if (strlen(base) >= sizeof walk.at || strlen(rest) >= PATH_LIMIT) {
         refuse("use shorter paths", "a path is longer than %d bytes: %.80s...", PATH_LIMIT - 1, base);
     }
@@ -181,7 +199,7 @@ struct resolved resolve_below(const char *base, const char *rest, const struct r
             return stopped(&walk, found);
         }
         if (S_ISLNK(result.st.st_mode)) {
-            follow(&walk);
+            follow(&walk, &result.st);
             found = look(roots, walk.at[0] ? walk.at : "/", &result.st);
         }
     }
@@ -191,8 +209,16 @@ struct resolved resolve_below(const char *base, const char *rest, const struct r
     return result;
 }
 
+struct resolved resolve_below(const char *base, const char *rest, const struct roots *roots) {
+    return walk_from(base, rest, roots, NULL);
+}
+
 struct resolved resolve(const char *path, const struct roots *roots) {
-    return resolve_below("/", path, roots);
+    return walk_from("/", path, roots, NULL);
+}
+
+struct resolved resolve_trusted(const char *path, const struct roots *roots, const struct trust *trust) {
+    return walk_from("/", path, roots, trust);
 }
 
 int open_beneath(int dir, const char *rel) {

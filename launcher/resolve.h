@@ -51,6 +51,15 @@ struct resolved resolve_below(const char *base, const char *rest, const struct r
 /* The same from "/". */
 struct resolved resolve(const char *path, const struct roots *roots);
 
+/* Where a link may lie that does not belong to root: directly in these directories, any of them NULL. */
+struct trust {
+    const char *home[2];
+};
+
+/* The same for a place that becomes writable: a link is root's or lies directly in a home, or it is refused. Any
+ * other may have been planted by the workload of another policy, to have this one open what it leads to. */
+struct resolved resolve_trusted(const char *path, const struct roots *roots, const struct trust *trust);
+
 /* Opens DIR/REL (O_PATH), DIR being canonical; no component may be a symlink. -1 and errno if it cannot. */
 int open_beneath(int dir, const char *rel);
 

@@ -47,6 +47,25 @@ class Bench:
     def sh(self, plan: Plan | Path, script: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
         return self.run(plan, "sh", "-c", script, **settings)
 
+    def sh_after(
+        self, prepare: str, plan: Plan | Path, script: str, *, env: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """As `sh`, once root has run `prepare` in a mount namespace of its own: bind mounts, another passwd."""
+        if os.geteuid() != 0:
+            pytest.skip("needs root to make mounts")
+        drop = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
+        words = [*drop, *self.command(plan, "sh", "-c", script)]
+        return subprocess.run(
+            ["unshare", "--mount", "sh", "-ec", f'{prepare}\nexec "$@"', "sh", *words],
+            cwd=self.workspace,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home)} if env is None else env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
     @contextmanager
     def start(
         self, plan: Plan | Path, script: str, *, before: str = ":"
