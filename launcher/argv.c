@@ -7,6 +7,8 @@
 
 #include "control.h"
 #include "env.h"
+#include "mountlist.h"
+#include "parts.h"
 #include "path.h"
 #include "refuse.h"
 #include "state.h"
@@ -36,6 +38,9 @@ static void add_namespaces(const struct launch *launch, const struct bwrap *bwra
         ADD(argv, "--unshare-net");
     }
     ADD(argv, "--die-with-parent", "--cap-drop", "ALL");
+    if (bwrap->inner_mounts) { /* to mount with, and to give both up for good */
+        ADD(argv, "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP");
+    }
     if (launch->new_session) {
         ADD(argv, "--new-session");
     }
@@ -105,11 +110,14 @@ static void add_entry(const struct launch *launch, const struct bwrap *bwrap, co
 static void add_list(const struct launch *launch, const struct bwrap *bwrap, struct strings *argv) {
     const struct entries *entries = &launch->entries;
     for (size_t i = 0; i < entries->count; i++) {
-        add_entry(launch, bwrap, &entries->item[i], argv);
+        if (entries->item[i].made_by & MADE_BY_BWRAP) {
+            add_entry(launch, bwrap, &entries->item[i], argv);
+        }
     }
     for (size_t i = 0; i < entries->count; i++) {
         const struct entry *entry = &entries->item[i];
-        if (entry->kind == ENTRY_BIND && entry->access == ACCESS_NONE && entry->is_dir && entry->reopened) {
+        bool mask = entry->kind == ENTRY_BIND && entry->access == ACCESS_NONE && (entry->made_by & MADE_BY_BWRAP);
+        if (mask && entry->is_dir && entry->reopened) {
             ADD(argv, "--remount-ro", entry->path);
         }
     }
@@ -124,7 +132,7 @@ static const char *start_dir(const struct launch *launch) {
 }
 
 static const char *identity(const struct entry *entry) {
-    if (entry->access == ACCESS_NONE || !entry->ino) {
+    if (entry->access == ACCESS_NONE || entry->kind == ENTRY_MISSING || !entry->ino) {
         return "-";
     }
     return mem_text("%x:%x:%ju", major(entry->dev), minor(entry->dev), (uintmax_t)entry->ino);
@@ -164,13 +172,25 @@ static uint64_t blocked_signals(void) {
     return mask;
 }
 
-static void add_inner(const struct launch *launch, bool controlled, struct strings *argv) {
+static void add_mounts(const struct launch *launch, struct strings *argv) {
+    struct strings pieces = mountlist_write(&launch->entries);
+    ADD(argv, "--chdir", start_dir(launch), "--mounts", pieces.count ? pieces.item[0] : "");
+    for (size_t i = 1; i < pieces.count; i++) {
+        ADD(argv, "--mounts", pieces.item[i]);
+    }
+}
+
+static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
     ADD(argv, "--", mem_text("/proc/self/fd/%d", FD_SELF), "--inner", "--filter-fd", mem_text("%d", FD_FILTER));
     if (controlled) {
         ADD(argv, "--control-fd", mem_text("%d", FD_CONTROL), "--blocked-signals",
             mem_text("%jx", (uintmax_t)blocked_signals()));
     }
-    add_expected(launch, argv);
+    if (bwrap->inner_mounts) {
+        add_mounts(launch, argv);
+    } else {
+        add_expected(launch, argv);
+    }
     landlock_words(launch, argv);
     strings_add(argv, "--");
     for (char **word = launch->options.command; *word; word++) {
@@ -189,8 +209,13 @@ int argv_filter(const struct launch *launch) {
     return variant;
 }
 
-void argv_build(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
+void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
     bool minimal = launch->plan.root == ROOT_MINIMAL;
+    if (bwrap->inner_mounts) {
+        parts_divide(&launch->entries);
+    } else {
+        parts_leave_to_bwrap(&launch->entries);
+    }
     strings_add(argv, controlled ? "bwrap" : bwrap->path);
     add_namespaces(launch, bwrap, argv);
     if (minimal) {
@@ -206,7 +231,7 @@ void argv_build(const struct launch *launch, const struct bwrap *bwrap, bool con
     }
     ADD(argv, "--chdir", start_dir(launch));
     add_loader_variables(launch, argv);
-    add_inner(launch, controlled, argv);
+    add_inner(launch, bwrap, controlled, argv);
     if (argv->count > ARGUMENT_LIMIT) {
         refuse("deny a common parent instead of its parts", "the policy needs %zu arguments of bwrap, which takes %d",
                argv->count, ARGUMENT_LIMIT);

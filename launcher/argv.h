@@ -6,7 +6,7 @@
 #include "launch.h"
 
 /* `controlled`: a parent waits at the control socket; without it the command stands alone (--dry-run). */
-void argv_build(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv);
+void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv);
 
 /* Names the filter that this launch loads, FILTER_UNIX or FILTER_NOUNIX; refuses when the plan lacks it. */
 int argv_filter(const struct launch *launch);

@@ -18,7 +18,7 @@
 
 enum { HELP_LIMIT = 64 * 1024 };
 
-#define CACHE_VERSION "1"
+#define CACHE_VERSION "2"
 
 static const struct {
     const char *option;
@@ -32,6 +32,7 @@ static const struct {
     {"--die-with-parent", FEATURE_DIE_WITH_PARENT, "0.1.8"},
     {"--cap-drop", FEATURE_CAP_DROP, "0.2.0"},
     {"--remount-ro", FEATURE_REMOUNT_RO, "0.1.3"},
+    {"--cap-add", FEATURE_CAP_ADD, NULL},
 };
 
 static bool in_writable_root(const struct launch *launch, const char *path) {
@@ -132,6 +133,13 @@ static bool read_cache(const char *path, unsigned *features) {
     return *end == '\0';
 }
 
+static void write_cache(const char *path, unsigned features) {
+    const char *fresh = mem_text("%s.%d", path, (int)getpid());
+    if (symlink(mem_text("%x", features), fresh) != 0 || rename(fresh, path) != 0) {
+        warn("cannot remember what bwrap offers: %s", strerror(errno));
+    }
+}
+
 static const char *read_help(const struct bwrap *bwrap) {
     int pipe_fd[2];
     if (pipe2(pipe_fd, O_CLOEXEC) != 0) {
@@ -169,6 +177,13 @@ static bool offers(const char *help, const char *option) {
     return false;
 }
 
+/* A setuid one gives capabilities to root only. */
+static bool may_mount(const struct bwrap *bwrap) {
+    struct stat st;
+    return (bwrap->features & FEATURE_CAP_ADD) && !(bwrap->features & FEATURE_UNPRIVILEGED) &&
+           fstat(bwrap->fd, &st) == 0 && !(st.st_mode & S_ISUID);
+}
+
 void bwrap_probe(const struct launch *launch, struct bwrap *bwrap) {
     const size_t known = sizeof options / sizeof *options;
     const char *cache = cache_path(launch, bwrap);
@@ -178,9 +193,7 @@ void bwrap_probe(const struct launch *launch, struct bwrap *bwrap) {
         for (size_t i = 0; i < known; i++) {
             bwrap->features |= offers(help, options[i].option) ? options[i].feature : 0;
         }
-        if (symlink(mem_text("%x", bwrap->features), cache) != 0 && errno != EEXIST) {
-            warn("cannot remember what bwrap offers: %s", strerror(errno));
-        }
+        write_cache(cache, bwrap->features);
     }
     for (size_t i = 0; i < known; i++) {
         if (options[i].since && !(bwrap->features & options[i].feature)) {
@@ -188,4 +201,14 @@ void bwrap_probe(const struct launch *launch, struct bwrap *bwrap) {
                    options[i].option);
         }
     }
+    bwrap->inner_mounts = launch->options.mounts ? strcmp(launch->options.mounts, "inner") == 0 : may_mount(bwrap);
+}
+
+void bwrap_cannot_mount(const struct launch *launch, struct bwrap *bwrap) {
+    if (launch->options.mounts) {
+        refuse("leave --mounts out", "%s leaves the inner stage no privilege to mount", bwrap->path);
+    }
+    bwrap->features |= FEATURE_UNPRIVILEGED;
+    bwrap->inner_mounts = false;
+    write_cache(cache_path(launch, bwrap), bwrap->features);
 }

@@ -12,12 +12,15 @@ enum feature {
     FEATURE_DIE_WITH_PARENT = 1 << 4,
     FEATURE_CAP_DROP = 1 << 5,
     FEATURE_REMOUNT_RO = 1 << 6,
+    FEATURE_CAP_ADD = 1 << 7,
+    FEATURE_UNPRIVILEGED = 1 << 8, /* not in --help: it was seen to leave the inner stage no privilege */
 };
 
 struct bwrap {
     const char *path; /* canonical */
     int fd;
     unsigned features;
+    bool inner_mounts; /* the inner stage does what restricts */
 };
 
 enum { BWRAP_CANDIDATES = 2 };
@@ -27,5 +30,8 @@ size_t bwrap_find(const struct launch *launch, struct bwrap found[BWRAP_CANDIDAT
 
 /* Fills in the feature set, from the cache in the state directory where it can. Refuses one that is too old. */
 void bwrap_probe(const struct launch *launch, struct bwrap *bwrap);
+
+/* Remembers that the inner stage of this one cannot mount. */
+void bwrap_cannot_mount(const struct launch *launch, struct bwrap *bwrap);
 
 #endif

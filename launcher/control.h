@@ -16,6 +16,7 @@ enum inherited {
 
 enum message_type {
     MESSAGE_STARTING = 1,    /* verified and filtered; the workload is executed next */
+    MESSAGE_CANNOT_MOUNT,    /* bwrap left the inner stage no privilege that counts: nothing was done */
     MESSAGE_REFUSED,         /* `text` says why: nothing was executed */
     MESSAGE_NOT_EXECUTED,    /* `value` is the errno of exec */
     MESSAGE_ENDED,           /* `value` is the workload's wait status */

@@ -33,6 +33,7 @@ struct entry {
     bool roams;     /* a match that the next launch finds wherever it is moved to: needs no pins */
     dev_t dev;
     ino_t ino;      /* 0 where there is nothing to pin */
+    unsigned made_by; /* enum maker, of parts.h */
     const char *why;
     const char *target; /* ENTRY_LINK */
 };

@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "caps.h"
+#include "carve.h"
 #include "control.h"
 #include "fds.h"
 #include "mounts.h"
@@ -22,6 +24,9 @@ enum { FILTER_LIMIT = 4096 };
 struct inner {
     struct tend tend;
     int filter;
+    bool carves; /* else bwrap has mounted everything */
+    struct jobs jobs;
+    const char *start_dir; /* entered once everything is mounted: before, it may lie below what covers it now */
     char **expect; /* option, identity and path, as they stand in argv */
     size_t expected;
 };
@@ -46,6 +51,10 @@ static void parse(struct inner *inner, char **argv) {
             inner->filter = number(inner, argv[1]);
         } else if (strcmp(*argv, "--blocked-signals") == 0) {
             inner->tend.blocked = strtoull(argv[1], NULL, 16);
+        } else if (strcmp(*argv, "--chdir") == 0) {
+            inner->start_dir = argv[1];
+        } else if (strcmp(*argv, "--mounts") == 0 && mountlist_read(&inner->jobs, argv[1])) {
+            inner->carves = true;
         } else if ((strcmp(*argv, "--expect") == 0 || strcmp(*argv, "--pinned") == 0) && argv[2]) {
             inner->expect = inner->expect ? inner->expect : argv;
             inner->expected++;
@@ -83,9 +92,21 @@ static void load_filter(const struct inner *inner) {
         give_up(inner->tend.control, "the seccomp filter is not a whole filter: %zu bytes", have);
     }
     struct sock_fprog program = {(unsigned short)count, code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {
         give_up(inner->tend.control, "the kernel does not take the seccomp filter: %s", strerror(errno));
+    }
+}
+
+static void enter_start_dir(const struct inner *inner) {
+    if (inner->start_dir && chdir(inner->start_dir) != 0) {
+        give_up(inner->tend.control, "cannot work in %s: %s", inner->start_dir, strerror(errno));
+    }
+}
+
+static void give_up_capabilities(const struct inner *inner) {
+    const char *problem = caps_drop();
+    if (problem) {
+        give_up(inner->tend.control, "cannot give up all privileges: %s", problem);
     }
 }
 
@@ -95,7 +116,12 @@ void inner_main(char **argv) {
     /* From here on the workload's user cannot open our descriptors or memory through /proc/1. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     close_on_exec_from(3);
+    if (inner.carves) {
+        carve(inner.tend.control, &inner.jobs);
+    }
     verify(&inner);
+    enter_start_dir(&inner);
+    give_up_capabilities(&inner);
     load_filter(&inner);
     close(inner.filter);
     tend_workload(&inner.tend);

@@ -17,6 +17,7 @@ struct options {
     const char *policy;
     const char *user;
     const char *plan;
+    const char *mounts;
     bool dry_run;
     bool explain;
     char **command;

@@ -165,7 +165,7 @@ static const char *below_root(const struct root *root, const char *path) {
 }
 
 /* The parent directory is pinned by a descriptor and every component of the way is checked for links. */
-static bool make_mountpoint(int root_fd, const struct root *root, const struct entry *entry) {
+static bool make_mountpoint(int root_fd, const struct root *root, struct entry *entry) {
     const char *rel = below_root(root, entry->path);
     const char *slash = strrchr(rel, '/');
     int parent = open_beneath(root_fd, slash ? mem_copy(rel, (size_t)(slash - rel)) : "");
@@ -180,6 +180,8 @@ static bool make_mountpoint(int root_fd, const struct root *root, const struct e
     bool ours = fstat(parent, &above) != 0 || above.st_uid == geteuid();
     close(parent);
     if (there && S_ISDIR(st.st_mode)) {
+        entry->dev = st.st_dev;
+        entry->ino = st.st_ino;
         return true;
     }
     if (there) {
@@ -226,7 +228,7 @@ static void make_mountpoints(const struct roots *roots, const struct root *root,
     int fd = -1;
     size_t kept = 0;
     for (size_t i = 0; i < entries->count; i++) {
-        const struct entry *entry = &entries->item[i];
+        struct entry *entry = &entries->item[i];
         bool keep = true;
         if (is_mine(entry, roots, root)) {
             fd = fd >= 0 ? fd : open_root(root);

@@ -28,7 +28,7 @@
 
 #define USAGE                                                                                                 \
     "usage: fleetbox-run [--workspace DIR] [--policy NAME] [--user NAME] [--dry-run|--explain] [--plan FILE]" \
-    " -- CMD [ARGS...]\n"
+    " [--mounts WHO] -- CMD [ARGS...]\n"
 
 static const char help[] =
     USAGE
@@ -40,6 +40,7 @@ static const char help[] =
     "  --dry-run         print the exact bwrap command, quoted to paste into sh\n"
     "  --explain         print what would be visible and why, one line each\n"
     "  --plan FILE       a launch plan of your own (`fleetbox run` makes one)\n"
+    "  --mounts WHO      who mounts what restricts: inner (default where it can) or bwrap\n"
     "  --version\n"
     "\n"
     "Exit status: CMD's own; 125 refused; 126 not executable; 127 not found; 128+n ended by signal n.\n"
@@ -63,6 +64,7 @@ static bool takes_value(struct options *options, const char *word, const char **
         {"--policy", &options->policy},
         {"--user", &options->user},
         {"--plan", &options->plan},
+        {"--mounts", &options->mounts},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(word, known[i].word) == 0) {
@@ -93,6 +95,9 @@ static void parse_options(struct options *options, char **argv) {
         } else {
             usage_error(**word == '-' ? "unknown option: " : "put -- before the command: ", *word);
         }
+    }
+    if (options->mounts && strcmp(options->mounts, "inner") != 0 && strcmp(options->mounts, "bwrap") != 0) {
+        usage_error("--mounts takes inner or bwrap, not ", options->mounts);
     }
     static char *no_command[] = {NULL};
     bool given = *word && word[1];
@@ -213,12 +218,21 @@ static void prepare(struct launch *launch) {
     launch->host_pids = launch->plan.host_pids && gate_proc_is_masked();
 }
 
-static struct outcome try_each(const struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
+static struct outcome try_one(struct launch *launch, struct bwrap *bwrap, int filter) {
+    struct strings argv = {0};
+    argv_build(launch, bwrap, true, &argv);
+    struct outcome outcome = supervise(launch, bwrap, &argv, launch->files.filter[filter], launch->locks);
+    if (outcome.cannot_mount) {
+        bwrap_cannot_mount(launch, bwrap);
+        return try_one(launch, bwrap, filter);
+    }
+    return outcome;
+}
+
+static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
     for (size_t i = 0;; i++) {
-        struct strings argv = {0};
         bwrap_probe(launch, &bwraps[i]);
-        argv_build(launch, &bwraps[i], true, &argv);
-        struct outcome outcome = supervise(launch, &bwraps[i], &argv, launch->files.filter[filter], launch->locks);
+        struct outcome outcome = try_one(launch, &bwraps[i], filter);
         if (outcome.started || i + 1 == count) {
             return outcome;
         }

@@ -2,52 +2,28 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
-#include "path.h"
+#include "mountinfo.h"
 
 #ifndef STATX_ATTR_MOUNT_ROOT
 #define STATX_ATTR_MOUNT_ROOT 0x00002000
 #endif
 
-/* "\040" and the like, as the kernel writes blanks and backslashes in mountinfo. */
-static void unescape(char *text) {
-    char *to = text;
-    for (char *from = text; *from; to++) {
-        if (from[0] == '\\' && from[1] && from[2] && from[3]) {
-            char octal[4] = {from[1], from[2], from[3], '\0'};
-            *to = (char)strtol(octal, NULL, 8);
-            from += 4;
-        } else {
-            *to = *from++;
-        }
-    }
-    *to = '\0';
-}
-
 /* Kernels before 5.8 do not say it in statx. */
 static bool is_listed(const char *path) {
-    FILE *mounts = fopen("/proc/self/mountinfo", "re");
-    char line[4 * PATH_LIMIT];
-    bool found = false;
-    while (mounts && !found && fgets(line, sizeof line, mounts)) {
-        char place[2 * PATH_LIMIT];
-        if (sscanf(line, "%*s %*s %*s %*s %8191s", place) == 1) {
-            unescape(place);
-            found = strcmp(place, path) == 0;
+    static struct mounts mounts;
+    bool read = mounts.count || mountinfo_read(&mounts);
+    for (size_t i = 0; read && i < mounts.count; i++) {
+        if (strcmp(mounts.item[i].path, path) == 0) {
+            return true;
         }
     }
-    if (mounts) {
-        fclose(mounts);
-    }
-    return found;
+    return false;
 }
 
 static bool is_mount_root(const struct statx *st, const char *path) {

@@ -30,6 +30,7 @@ struct watch {
     bool control_ended;
     int bwrap_status;
     bool started;
+    bool cannot_mount;
     bool ended;
     int workload_status;
     int exec_errno;
@@ -121,6 +122,9 @@ static void read_control(struct watch *watch) {
         case MESSAGE_STARTING:
             watch->started = true;
             break;
+        case MESSAGE_CANNOT_MOUNT:
+            watch->cannot_mount = true;
+            break;
         case MESSAGE_REFUSED:
             refuse("look at that path: something else changed it, or an earlier workload prepared it", "%s", message.text);
         case MESSAGE_NOT_EXECUTED:
@@ -176,7 +180,8 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     close(watch.signals);
     close(watch.control);
     if (watch.exec_errno) {
-        return (struct outcome){true, not_executed(launch->options.command[0], watch.exec_errno)};
+        return (struct outcome){true, false, not_executed(launch->options.command[0], watch.exec_errno)};
     }
-    return (struct outcome){watch.started, exit_code(watch.ended ? watch.workload_status : watch.bwrap_status)};
+    return (struct outcome){watch.started, watch.cannot_mount,
+                            exit_code(watch.ended ? watch.workload_status : watch.bwrap_status)};
 }

@@ -9,6 +9,7 @@
 
 struct outcome {
     bool started; /* the inner stage came as far as executing the workload */
+    bool cannot_mount; /* the inner stage has no privilege to mount: nothing was done */
     int code;     /* exit status for our own caller; bwrap's when not started */
 };
 

@@ -366,7 +366,8 @@ def test_the_dry_run_line_can_be_pasted(bench: Bench) -> None:
 
 def test_the_inner_stage_refuses_when_a_mount_is_not_what_it_should_be(bench: Bench) -> None:
     bench.make("home/ws/.git/x", "x")
-    line = bench.run(bench.plan(("protect", ".git")), "true", options=["--dry-run"]).stdout
+    old_way = ["--mounts", "bwrap", "--dry-run"]
+    line = bench.run(bench.plan(("protect", ".git")), "true", options=old_way).stdout
     git = f"{bench.workspace}/.git"
     broken = {
         line.replace(f"--ro-bind {git} {git}", ""): "nothing is mounted there",

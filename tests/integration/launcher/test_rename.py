@@ -117,7 +117,7 @@ def test_the_inner_stage_refuses_another_directory_in_the_place_of_a_pinned_one(
     bench.make("home/ws/a/secret", "x")
     victim = bench.make("home/victim/secret", "x").parent
     plan = bench.plan(("rule", "none", "${WORKSPACE}/a/secret"))
-    line = bench.run(plan, "touch", "a/written", options=["--dry-run"]).stdout
+    line = bench.run(plan, "touch", "a/written", options=["--mounts", "bwrap", "--dry-run"]).stdout
     pin = f"--bind {bench.workspace}/a {bench.workspace}/a"
     assert line.count(pin) == 1
     broken = {

@@ -1,0 +1,59 @@
+#include "mountinfo.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "mem.h"
+
+enum { TABLE_LIMIT = 4 * 1024 * 1024 };
+
+void mountinfo_unescape(char *text) {
+    char *to = text;
+    for (char *from = text; *from; to++) {
+        if (from[0] == '\\' && from[1] && from[2] && from[3]) {
+            *to = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
+            from += 4;
+        } else {
+            *to = *from++;
+        }
+    }
+    *to = '\0';
+}
+
+/* "ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS ...": the options begin with "rw" or "ro". */
+static bool read_line(struct mount *mount, char *line) {
+    char *save;
+    char *field = strtok_r(line, " ", &save);
+    for (int i = 0; field && i < 4; i++) {
+        field = strtok_r(NULL, " ", &save);
+    }
+    const char *options = field ? strtok_r(NULL, " ", &save) : NULL;
+    if (!options) {
+        return false;
+    }
+    mountinfo_unescape(field);
+    *mount = (struct mount){field, strncmp(options, "rw", 2) == 0};
+    return true;
+}
+
+bool mountinfo_read(struct mounts *mounts) {
+    int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    size_t length;
+    char *text = read_limited(fd, TABLE_LIMIT, &length, "the mount table");
+    close(fd);
+    char *save;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        struct mount mount;
+        if (read_line(&mount, line)) {
+            mounts->item = mem_grow(mounts->item, mounts->count, &mounts->room, sizeof *mounts->item);
+            mounts->item[mounts->count++] = mount;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,25 @@
+/* The mount table of this process, read once. */
+#ifndef FLEETBOX_MOUNTINFO_H
+#define FLEETBOX_MOUNTINFO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct mount {
+    const char *path;
+    bool writable;
+};
+
+struct mounts {
+    struct mount *item;
+    size_t count;
+    size_t room;
+};
+
+/* Parents come before what is mounted below them. False and errno when it cannot be read. */
+bool mountinfo_read(struct mounts *mounts);
+
+/* "\040" and the like, as the kernel writes blanks and backslashes there; in place. */
+void mountinfo_unescape(char *text);
+
+#endif
