@@ -43,7 +43,7 @@ def test_what_was_open_before_goes_on_working(bench: Bench) -> None:
 
 def with_wrong_mounts(bench: Bench, plan: Plan, script: str) -> "subprocess.CompletedProcess[str]":
     """The launch with a root that can be written and holds devices: as a wrong list of mounts would."""
-    line = bench.sh(plan, script, options=["--dry-run"]).stdout
+    line = bench.sh(plan, script, options=["--mounts", "bwrap", "--dry-run"]).stdout
     assert line.count(" --ro-bind / / ") == 1, line
     wrong = line.replace(" --ro-bind / / ", " --dev-bind / / ")
     return bench.run_as(["sh", "-c", wrong], cwd=bench.workspace, stdin=subprocess.DEVNULL)
