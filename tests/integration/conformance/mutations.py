@@ -66,12 +66,13 @@ def fails_open(launcher: str) -> str:
 
 
 def keeps_a_capability(launcher: str) -> str:
-    """Without the inner stage, which would give up what bubblewrap leaves."""
+    """Without the inner stage, which would give up what bubblewrap leaves, and close what was left open."""
+    close = "import os, sys; os.closerange(3, 4096); os.execvp('sh', ['sh', '-c', 'exec ' + sys.argv[1]])"
     return (
         f'{SHELL}command=$({shlex.quote(launcher)} --mounts bwrap --dry-run "$@") || exit $?\n'
         "after=${command#* --inner }\n"
-        'exec_words="${command%% -- /proc/self/fd/*} --cap-add CAP_KILL --seccomp 5 -- ${after#* -- }"\n'
-        'eval "exec $exec_words"\n'
+        'edited="${command%% -- /proc/self/fd/*} --cap-add CAP_KILL --seccomp 5 -- ${after#* -- }"\n'
+        f'exec python3 -c {shlex.quote(close)} "$edited"\n'
     )
 
 
