@@ -26,7 +26,7 @@ from fleetbox.hostside.install import ENTRY
 from fleetbox.policy import load_policy
 from tests.support.hosts.host import Host
 from tests.support.hosts.lab import Lab
-from tests.support.hosts.spec import HostSpec, Kind, Suite, UserNamespaces
+from tests.support.hosts.spec import HostSpec, Suite, UserNamespaces
 
 HEAD = "apiVersion: fleetbox/v1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\n"
 PACKAGED = "/usr/bin/bwrap"
@@ -83,7 +83,7 @@ class Provisioned:
 
         Past sshd, which costs ten times as much, but where the host's refusal of user namespaces hangs on it.
         """
-        if self.host.spec.userns is not UserNamespaces.OK and self.host.spec.kind is not Kind.UML:
+        if self.host.spec.userns is not UserNamespaces.OK and not self.host.spec.kind.own_kernel:
             return _text(self.host.ssh(argv, check=False))
         return _text(self.host.exec([*_AS_DEV, *argv], check=False))
 
@@ -154,7 +154,7 @@ install -D -m 0755 {PACKAGED} {paths.BWRAP}
 def _install_bwrap(host: Host) -> None:
     suite = host.spec.suite
     with _installing[suite]:
-        if suite not in _packaged and host.spec.kind is Kind.UML:
+        if suite not in _packaged and host.spec.kind.own_kernel:
             _packaged[suite] = _bwrap_of_another_host(host)
         if suite not in _packaged:
             host.exec(["sh", "-euc", _APT], timeout=120)

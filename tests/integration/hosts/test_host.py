@@ -82,6 +82,12 @@ def test_root_of_a_host_changes_its_own_limits_and_never_the_machines(make_host:
         assert host.exec(["sh", "-c", command], check=False).returncode != 0
 
 
+def test_a_command_starts_in_the_hosts_own_root(make_host: MakeHost) -> None:
+    host = make_host()
+    host.exec(["touch", "/only-here"])
+    assert host.exec(["ls", "only-here"]).stdout == b"only-here\n"
+
+
 def test_the_harness_leaves_the_hosts_files_alone(make_host: MakeHost) -> None:
     host = make_host()
     host.ssh(["sudo", "true"])

@@ -28,7 +28,7 @@ import signal, sys
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 with Lab.create(sys.argv[1]) as lab:
-    lab.up(HostSpec.of("one"), HostSpec.of("two", suite="trixie"))
+    lab.up(*map(HostSpec.parse, ["one", "two=trixie", "init,kind=systemd", "kernel,kind=uml"]))
     print(lab.name, flush=True)
     signal.pause()
 """
@@ -224,7 +224,12 @@ def test_up_that_is_stopped_half_way_leaves_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["UPPER", "web=hamm", "web,gpu=voodoo", "web,disk=full", "web,wsl1,wsl2", "web,x=1"]
+    "word",
+    [
+        *("UPPER", "web=hamm", "web,gpu=voodoo", "web,disk=full", "web,wsl1,wsl2", "web,x=1"),
+        *("web,kind=real", "web,sysctl=kernel.panic=1", "web,kind=systemd,sysctl=kernel.panic=1"),
+        *(f"web,kind=uml,{word}" for word in ("wsl1", "gpu=dxg", "disk=2m/64", "userns=EINVAL")),
+    ],
 )
 def test_a_host_that_cannot_be_is_named_in_one_line(name: str, word: str) -> None:
     refused = _hosts("up", name, word)

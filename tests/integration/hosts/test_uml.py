@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.hosts import traces
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.host import Host
 from tests.support.hosts.lab import Lab
-from tests.support.hosts.processes import Process
 from tests.support.hosts.spec import HostSpec
 
 pytestmark = pytest.mark.host
@@ -102,19 +99,6 @@ def test_an_unplugged_host_is_unreachable_until_it_is_plugged_in(host: Host, lab
 def test_what_this_kind_cannot_do_is_said(host: Host) -> None:
     with pytest.raises(HostsError, match="a disk, not an overlay"):
         host.overlay_diff()
-
-
-def test_a_killed_keeper_leaves_no_process_mount_or_port() -> None:
-    with Lab.create() as lab:
-        network = traces.network_of(lab)
-        [one] = lab.up(HostSpec.of("one", kind="uml", userns="EPERM"))
-        assert one.ssh(USER_NAMESPACE, check=False).returncode != 0
-        assert len(traces.of(lab.name, network)) > 5
-        init, keeper = one.init, Process.read(lab.state.keeper)
-        assert keeper
-        keeper.signal(signal.SIGKILL)
-        assert init.wait(10)
-    assert traces.after(lab.name, network) == []
 
 
 def test_its_port_goes_with_it_and_its_address_is_free_again(lab: Lab) -> None:

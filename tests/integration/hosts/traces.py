@@ -13,9 +13,10 @@ PATIENCE = 10.0
 
 
 def of(name: str, network: int | None = None) -> list[str]:
-    """Folders, processes, mounts in any namespace, and uses of a network namespace of the lab."""
+    """Folders, control groups, processes, mounts in any namespace, and uses of the lab's network."""
     state = LabState.named(name)
     found = [f"folder {state.path}"] if state.path.exists() else []
+    found += [f"control group {path}" for path in Path("/sys/fs/cgroup").rglob(f"{state.path.name}-*")]
     for entry in filter(str.isdigit, os.listdir("/proc")):
         found += [f"process {entry}: {trace}" for trace in _of_process(Path("/proc") / entry, state, network)]
     return found

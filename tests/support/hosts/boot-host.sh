@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pid 1 of a user-mode Linux host until sshd takes over. The kernel hands its parameters of the form
+# Pid 1 of a user-mode Linux host until sshd or systemd takes over. The kernel hands its parameters of the form
 # NAME=value on as environment; `reboot` runs through here again, on the same disk.
 set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -36,4 +36,8 @@ sshd() {
   env -i PATH="$PATH" HOME=/root TERM=linux /usr/sbin/sshd -h /etc/ssh/ssh_host_ed25519_key "$@"
 }
 sshd -p 2222 -o "$keys" -o AuthorizedKeysFile=/etc/ssh/harness_keys
+if [ "$HOST_INIT" = systemd ]; then
+  ln -s /dev/console /run/host.log
+  exec env -i PATH="$PATH" HOME=/ TERM=linux /sbin/init
+fi
 exec env -i PATH="$PATH" HOME=/root TERM=linux /usr/sbin/sshd -D -e -h /etc/ssh/ssh_host_ed25519_key

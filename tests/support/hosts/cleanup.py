@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.hosts import cgroups
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.processes import Process, everyone
 from tests.support.hosts.state import HostState, LabState, every_lab
@@ -48,6 +49,7 @@ def end_host(host: HostState) -> None:
             process.signal(signal.SIGKILL)
             if not process.wait(END_SECONDS):
                 raise HostsError(f"process {process.pid} of {host.path.name} does not end")
+    cgroups.remove(host)
 
 
 def sweep() -> list[str]:

@@ -22,7 +22,7 @@ from tests.support.hosts import cleanup, network, uml
 from tests.support.hosts.changes import LOGIN_RECORDS, Change, overlay_diff
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.processes import Process
-from tests.support.hosts.spec import HostSpec, Kind
+from tests.support.hosts.spec import HostSpec
 from tests.support.hosts.state import HostState, LabState
 from tests.support.hosts.warden import ENVIRONMENT
 
@@ -99,10 +99,11 @@ class Host:
 
     def exec_argv(self, argv: Sequence[str], env: Mapping[str, str] = MappingProxyType({})) -> list[str]:
         own = [f"{name}={value}" for name, value in (ENVIRONMENT | dict(env)).items()]
-        clean = ["env", "--ignore-environment", *own, *argv]
-        if self.spec.kind is Kind.UML:
+        clean = ["env", "--ignore-environment", "--chdir=/", *own, *argv]
+        if self.spec.kind.own_kernel:
             return self._root_ssh("-o", "ControlMaster=no", self.name, "--", shlex.join(clean))
-        return ["nsenter", f"--target={self.init.pid}", "--all", "--wd=/", "--", *clean]
+        # No `--wd=/`: nsenter opens that before it enters, and the command would sit in this machine's root.
+        return ["nsenter", f"--target={self.init.pid}", "--all", "--", *clean]
 
     def _root_ssh(self, *words: str) -> list[str]:
         """Root's own door, where there is no nsenter."""
@@ -112,11 +113,11 @@ class Host:
 
     def keep_connection(self) -> None:
         """Hold root's door open: a new connection costs a third of a second there."""
-        if self.spec.kind is Kind.UML:
+        if self.spec.kind.own_kernel:
             self._mux("-f", "-N", "-M")
 
     def forget_connection(self) -> None:
-        if self.spec.kind is Kind.UML:
+        if self.spec.kind.own_kernel:
             self._mux("-O", "exit")
 
     def _mux(self, *words: str) -> None:
@@ -177,7 +178,7 @@ class Host:
         self.keep_connection()
 
     def _must_have_own_kernel(self) -> None:
-        if self.spec.kind is not Kind.UML:
+        if not self.spec.kind.own_kernel:
             raise HostsError(
                 f"host {self.name} shares this machine's kernel and cannot restart", "make it with kind=uml"
             )
@@ -198,7 +199,7 @@ class Host:
 
     def overlay_diff(self, *, logins: bool = False) -> list[Change]:
         """What changed since the host came up; without the records of logins unless asked."""
-        if self.spec.kind is Kind.UML:
+        if self.spec.kind.own_kernel:
             raise HostsError(f"host {self.name} has a disk, not an overlay", "compare files with `get`")
         changes = overlay_diff(self.state.upper, [self.state.identity, self.state.tree])
         if logins:

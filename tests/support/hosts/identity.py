@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.support.hosts import mirror, network
 from tests.support.hosts.namespaces import ID_BASE
-from tests.support.hosts.spec import HostSpec, Kind
+from tests.support.hosts.spec import HostSpec
 from tests.support.hosts.state import HostState
 
 DEV = 1000
@@ -40,7 +40,7 @@ def write(host: HostState, spec: HostSpec, *, address: str, authorized_key: str)
     make_key(layer.parent(HOST_KEY))
     for path, mode in ((HOST_KEY, 0o600), (HOST_KEY + ".pub", 0o644)):
         layer.own(host.identity / path, mode, 0)
-    if spec.kind is Kind.UML:
+    if spec.kind.own_kernel:
         layer.file("etc/ssh/harness_keys", authorized_key, mode=0o600)
     if spec.disk:
         layer.folder("var/lib/fleetbox", mode=0o755, owner=0)

@@ -94,7 +94,7 @@ class Lab:
     def up(self, *specs: HostSpec) -> list[Host]:
         """Start hosts side by side; return when each one's sshd answers. All of these, or none."""
         for suite, kind in {(spec.suite, spec.kind) for spec in specs}:
-            images.ensure(suite) if kind is Kind.UML else trees.ensure(suite, kind)
+            images.ensure(suite) if kind.own_kernel else trees.ensure(suite, kind)
         hosts: list[Host] = []
         try:
             for spec in specs:
@@ -192,8 +192,11 @@ class Lab:
         public_key = Path(f"{self.key}.pub").read_text()
         identity.write(state, host.spec, address=host.address, authorized_key=public_key)
         hooks.prepare_binds(host.spec, state.binds)
-        if host.spec.kind is Kind.UML:
+        if host.spec.kind.own_kernel:
             uml.lay_out(state, host.spec)
+        if host.spec.kind is Kind.SYSTEMD:
+            state.log.touch()
+            os.chown(state.log, ID_BASE, ID_BASE)  # its sshd opens it from inside
         state.spec.write_text(json.dumps(host.spec.as_json()))
 
     def _wait_for_sshd(self, hosts: Sequence[Host]) -> None:

@@ -30,6 +30,12 @@ class Kind(StrEnum):
     """The same with systemd as pid 1: units, timers, logind."""
     UML = "uml"
     """User-mode Linux: a kernel of its own, whose root is root of everything; it can be rebooted."""
+    UML_SYSTEMD = "uml-systemd"
+    """The same with systemd as pid 1, so that what is enabled comes back after a reboot."""
+
+    @property
+    def own_kernel(self) -> bool:
+        return self in {Kind.UML, Kind.UML_SYSTEMD}
 
 
 class Suite(StrEnum):

@@ -27,7 +27,7 @@ from tests.support.hosts.spec import Kind, Suite
 
 CACHE = Path("/var/cache/fleetbox")
 PACKAGES = ("ca-certificates", "iproute2", "openssh-server", "python3", "python3-apt", "sudo")
-SYSTEM_PACKAGES = (*PACKAGES, "apparmor", "dbus", "libpam-systemd", "procps", "systemd-sysv")
+SYSTEM_PACKAGES = (*PACKAGES, "apparmor", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
 """Of a host that boots: what systemd as pid 1, or a kernel of one's own, makes use of."""
 
 SSHD = """\
@@ -66,8 +66,22 @@ ExecStart=
 ExecStart=/usr/sbin/sshd -D -e
 StandardError=append:/run/host.log
 """
+# A host of some seconds has nothing to download, trim or scrub, and debugging is for a kernel's own root.
+MASKED_UNITS = (
+    *(
+        f"{name}.timer"
+        for name in ("apt-daily", "apt-daily-upgrade", "dpkg-db-backup", "e2scrub_all", "fstrim")
+    ),
+    *(f"sys-kernel-{name}.mount" for name in ("debug", "tracing")),
+    "e2scrub_reap.service",
+    "systemd-modules-load.service",
+)
 SYSTEM_FILES = {
     "etc/systemd/system/ssh.service.d/fleetbox-hosts.conf": (0o644, SSH_UNIT),
+    # A logout takes what belongs to the login at once, not after ten seconds.
+    "etc/systemd/logind.conf.d/fleetbox-hosts.conf": (0o644, "[Login]\nUserStopDelaySec=0\n"),
+    # Empty is masked.
+    **dict.fromkeys((f"etc/systemd/system/{unit}" for unit in MASKED_UNITS), (0o644, "")),
     "usr/local/sbin/boot-host": (0o755, (Path(__file__).parent / "boot-host.sh").read_text()),
     "usr/sbin/policy-rc.d": (0o755, "#!/bin/sh\ntest -d /run/systemd/system || exit 101\n"),
 }

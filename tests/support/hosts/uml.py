@@ -16,7 +16,7 @@ from tests.support.hosts import hooks, images, namespaces, network
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.namespaces import ID_BASE, MS_NODEV, MS_NOEXEC, MS_NOSUID
 from tests.support.hosts.processes import Process
-from tests.support.hosts.spec import HostSpec, UserNamespaces
+from tests.support.hosts.spec import HostSpec, Kind, UserNamespaces
 from tests.support.hosts.state import HostState, LabState
 
 PROGRAM = "/usr/bin/linux.uml"
@@ -70,6 +70,7 @@ def command(spec: HostSpec, port: str, index: int) -> list[str]:
         "apparmor=1",
         "security=apparmor",
         *(f"sysctl.{name}={value}" for name, value in settings.items()),
+        f"HOST_INIT={'systemd' if spec.kind is Kind.UML_SYSTEMD else 'sshd'}",
         f"HOST_ADDRESS={network.address(index)}/{network.PREFIX}",
         f"HOST_GATEWAY={network.GATEWAY}",
     ]

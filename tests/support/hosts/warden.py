@@ -3,8 +3,8 @@ HOST_FOLDER`.
 
 Three generations, because a new pid namespace begins with the next child: the warden (the machine's root,
 mounts the overlay), the stage (in the new namespaces, waits for its id maps) and the host's pid 1 (becomes
-sshd). Each takes the next with it when it dies, and the warden dies with the lab's keeper: kill -9 of any
-of them leaves nothing.
+sshd or systemd). Each takes the next with it when it dies, and the warden dies with the lab's keeper: kill -9
+of any of them leaves nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tests.support.hosts import hooks, namespaces, network, uml
+from tests.support.hosts import cgroups, hooks, namespaces, network, uml
 from tests.support.hosts.namespaces import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC
 from tests.support.hosts.processes import Process
 from tests.support.hosts.spec import HostSpec, Kind
@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "HOME": "/root",
     "TERM": "linux",
 }
+SYSTEMD = ["/sbin/init"]
 SSHD = ["/usr/sbin/sshd", "-D", "-e", "-h", "/etc/ssh/ssh_host_ed25519_key"]
 
 
@@ -39,7 +40,7 @@ def main(folder: str) -> int:
     spec = HostSpec.from_json(json.loads(host.spec.read_text()))
     namespaces.unshare(namespaces.NEWNS)
     namespaces.make_private()
-    if spec.kind is Kind.UML:
+    if spec.kind.own_kernel:
         return _keep_running(lab, host, lambda: uml.start(host, lab, spec))
     _mount_root(host, spec)
     return _guard(lab, _start(host, lab, spec))
@@ -72,7 +73,7 @@ def _start(host: HostState, lab: LabState, spec: HostSpec) -> int:
 
     def begin(lifeline: int) -> NoReturn:
         ours.close()
-        namespaces.run_as_child(lambda: _stage(lifeline, theirs, spec, index))
+        namespaces.run_as_child(lambda: _stage(lifeline, theirs, host, spec))
 
     stage = namespaces.fork_bound(begin)
     theirs.close()
@@ -82,6 +83,8 @@ def _start(host: HostState, lab: LabState, spec: HostSpec) -> int:
             network.plug(str(lab.netns), index, stage)
             ours.send(b"+")
             Process.of(int(ours.recv(32))).write(host.init)
+            if spec.kind is Kind.SYSTEMD:
+                cgroups.step_out(host, stage)
     return stage
 
 
@@ -98,8 +101,11 @@ def _guard(lab: LabState, stage: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
 
 
-def _stage(lifeline: int, warden: socket.socket, spec: HostSpec, index: int) -> int:
+def _stage(lifeline: int, warden: socket.socket, host: HostState, spec: HostSpec) -> int:
     namespaces.die_with_parent(lifeline)
+    index = int(host.address.read_text())
+    if spec.kind is Kind.SYSTEMD:
+        cgroups.enter(host)
     namespaces.unshare(namespaces.ALL)
     warden.send(b"+")
     if not warden.recv(1):
@@ -131,6 +137,8 @@ def _init(lifeline: int, spec: HostSpec, index: int) -> NoReturn:
     namespaces.pivot_into_cwd()
     hooks.refuse_user_namespaces(spec)
     namespaces.restore_signals()
+    if spec.kind is Kind.SYSTEMD:
+        os.execve(SYSTEMD[0], SYSTEMD, ENVIRONMENT | {"container": "fleetbox-hosts"})  # noqa: S606
     os.execve(SSHD[0], SSHD, ENVIRONMENT)  # noqa: S606 - pid 1 becomes sshd
 
 
@@ -143,6 +151,10 @@ def _mount_inside(spec: HostSpec) -> None:
     namespaces.mount("tmpfs", "run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=32m")
     for name in ("run/sshd", "run/lock"):
         os.mkdir(name, 0o755)
+    if spec.kind is Kind.SYSTEMD:
+        namespaces.mount("cgroup2", "sys/fs/cgroup", "cgroup2", hard)
+        Path("run/host.log").touch()
+        namespaces.bind("../log", "run/host.log")
     if spec.disk:
         limits = f"mode=755,size={spec.disk.size},nr_inodes={spec.disk.inodes}"
         namespaces.mount("tmpfs", "var/lib/fleetbox", "tmpfs", MS_NOSUID | MS_NODEV, limits)
