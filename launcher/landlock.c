@@ -125,7 +125,8 @@ void landlock_choose(struct launch *launch) {
     int answer = version();
     int problem = errno;
     if (answer <= 0 && (programs || plan->landlock == LANDLOCK_REQUIRED)) {
-        refuse("it needs Linux 5.13 or newer with landlock in lsm=; landlock: best-effort would go on without",
+        refuse(programs ? "it needs Linux 5.13 or newer with landlock in lsm="
+                        : "it needs Linux 5.13 or newer with landlock in lsm=; landlock: best-effort would go on without",
                "the policy has %s: %s", needed, absence(problem));
     }
     if (answer <= 0) {

@@ -16,6 +16,7 @@
 #include "inner.h"
 #include "lock.h"
 #include "path.h"
+#include "programs.h"
 #include "refuse.h"
 #include "show.h"
 #include "state.h"
@@ -214,6 +215,7 @@ static void prepare(struct launch *launch) {
     entries_order(&launch->entries, &launch->roots, launch->plan.root == ROOT_HOST);
     refuse_own_files_in_roots(launch);
     env_build(launch);
+    programs_choose(launch);
     launch->new_session = !isatty(STDIN_FILENO);
     launch->host_pids = launch->plan.host_pids && gate_proc_is_masked();
 }

@@ -155,8 +155,11 @@ static void watch_until_end(struct watch *watch) {
     }
 }
 
-static int not_executed(const char *command, int problem) {
-    dprintf(STDERR_FILENO, "fleetbox-run: cannot execute %s: %s\n", command, strerror(problem));
+static int not_executed(const struct launch *launch, int problem) {
+    dprintf(STDERR_FILENO, "fleetbox-run: cannot execute %s: %s\n", launch->options.command[0], strerror(problem));
+    if (problem == EACCES && (launch->landlock.layers & LANDLOCK_PROGRAMS)) {
+        dprintf(STDERR_FILENO, "  hint: process.allowed_binaries of the policy must list it; --explain shows what it lists here\n");
+    }
     return problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
 
@@ -180,7 +183,7 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     close(watch.signals);
     close(watch.control);
     if (watch.exec_errno) {
-        return (struct outcome){true, false, not_executed(launch->options.command[0], watch.exec_errno)};
+        return (struct outcome){true, false, not_executed(launch, watch.exec_errno)};
     }
     return (struct outcome){watch.started, watch.cannot_mount,
                             exit_code(watch.ended ? watch.workload_status : watch.bwrap_status)};

@@ -85,7 +85,13 @@ PARITY: tuple[Row, ...] = (
     Row("network.mode", _NOT_BUILT, "the egress proxy is not built", "proxy"),
     Row("network.mode", _ENFORCED, "the host's network, unrestricted", "host"),
     Row("network.outbound", _NOT_BUILT, "the egress proxy is not built"),
-    Row("process.allowed_binaries", _NOT_BUILT, "needs Landlock, which is not built"),
+    Row(
+        "process.allowed_binaries",
+        _PARTIAL,
+        "Landlock, refused without it: only these files are executed by the kernel. A listed interpreter "
+        "runs any script, and the loader of a listed program any other when it is started as a program "
+        "itself; Linux before 5.19 then refuses to move files between directories",
+    ),
     Row("process.nested_sandboxes", _ENFORCED, "seccomp, and bubblewrap's --disable-userns where it has it"),
     Row("process.unix_sockets", _PARTIAL, "as none without a GPU, as private with one", "auto"),
     Row("process.unix_sockets", _ENFORCED, "seccomp", "none"),

@@ -147,4 +147,5 @@ def _environment(policy: ResolvedPolicy) -> Iterator[Operation]:
 
 
 def _filters(policy: ResolvedPolicy) -> tuple[seccomp.Filter, ...]:
-    return seccomp.filters(nested=policy.process.nested_sandboxes)
+    listed = policy.process.allowed_binaries is not None
+    return seccomp.filters(nested=policy.process.nested_sandboxes, listed=listed)

@@ -39,6 +39,7 @@ _EPERM, _ENOSYS = 1, 38
 # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}. CLONE_NEWTIME shares its bit with clone's exit signal and
 # exists for clone3 and unshare only.
 _NAMESPACE_FLAGS = 0x7E020000
+_MFD_NOEXEC_SEAL = 0x8
 _TIOCSTI = 0x5412
 _TIOCLINUX = 0x541C
 
@@ -62,6 +63,8 @@ class Filter:
     arch: Arch
     variant: Variant
     nested: bool
+    listed: bool = False
+    """Only listed programs may be executed: no Landlock rule tells one memfd from another."""
 
     @property
     def file_name(self) -> str:
@@ -89,6 +92,8 @@ class Filter:
         yield from _ioctl()
         yield from _socket(self.variant)
         yield from _socketpair(self.variant)
+        if self.listed:
+            yield from _memfd_create()
         yield from _answers()
 
     def _dispatch_end(self) -> int:
@@ -109,6 +114,8 @@ class Filter:
         yield self._call(syscalls.IOCTL, "ioctl")
         yield self._call(syscalls.SOCKET, "socket")
         yield self._call(syscalls.SOCKETPAIR, "socketpair")
+        if self.listed:
+            yield self._call(syscalls.MEMFD_CREATE, "memfd_create")
         yield Plain(Code.RETURN, _ALLOW)
 
     def _call(self, numbers: syscalls.Numbers, label: str) -> Jump:
@@ -123,9 +130,9 @@ class Filter:
         return sorted(number for number in numbers if number is not None)
 
 
-def filters(*, nested: bool) -> tuple[Filter, ...]:
+def filters(*, nested: bool, listed: bool = False) -> tuple[Filter, ...]:
     """Every filter that a policy's directory holds."""
-    return tuple(Filter(arch, variant, nested) for arch in Arch for variant in Variant)
+    return tuple(Filter(arch, variant, nested, listed) for arch in Arch for variant in Variant)
 
 
 def _every_call() -> Iterator[tuple[str, syscalls.Numbers]]:
@@ -177,6 +184,13 @@ def _socketpair(variant: Variant) -> Iterator[Line]:
     yield Plain(Code.AND, _TYPE_MASK)
     yield Jump(Code.EQUAL, _SOCK_STREAM, yes="allow")
     yield Jump(Code.EQUAL, _SOCK_SEQPACKET, yes="allow", no="refuse")
+
+
+def _memfd_create() -> Iterator[Line]:
+    """Allowed where it can never be executed; ENOSYS else, after which programs take a file in /tmp."""
+    yield Label("memfd_create")
+    yield Plain(Code.LOAD, _argument(1))
+    yield Jump(Code.ANY_BIT, _MFD_NOEXEC_SEAL, yes="allow", no="no such call")
 
 
 def _answers() -> Iterator[Line]:

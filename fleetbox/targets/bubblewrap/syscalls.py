@@ -72,6 +72,10 @@ ALWAYS: tuple[Group, ...] = (
         },
     ),
     Group(
+        "memory that nobody else can look into, the administrator neither; it also blocks hibernation",
+        {"memfd_secret": Numbers(447, 447)},
+    ),
+    Group(
         "opens files by inode, past every mask",
         {"open_by_handle_at": Numbers(304, 265)},
     ),
@@ -135,10 +139,12 @@ CLONE3 = Numbers(435, 435)
 IOCTL = Numbers(16, 29)
 SOCKET = Numbers(41, 198)
 SOCKETPAIR = Numbers(53, 199)
+MEMFD_CREATE = Numbers(319, 279)
 BY_ARGUMENT: Mapping[str, Numbers] = {
     "clone": CLONE,
     "clone3": CLONE3,
     "ioctl": IOCTL,
     "socket": SOCKET,
     "socketpair": SOCKETPAIR,
+    "memfd_create": MEMFD_CREATE,
 }

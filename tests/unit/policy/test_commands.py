@@ -95,10 +95,10 @@ def test_render_prints_the_operations_and_the_parity(capsys: Output) -> None:
 
 
 def test_render_refuses_what_the_target_cannot_enforce(tmp_path: Path, capsys: Output) -> None:
-    path = policy_file(tmp_path, "process: {allowed_binaries: [git]}\n")
+    path = policy_file(tmp_path, "network: {mode: proxy}\n")
     code, out, err = run(capsys, "render", path)
     assert (code, out) == (3, "")
-    assert "process.allowed_binaries" in err
+    assert "network.mode" in err
     assert f"{path}:4" in err
 
 

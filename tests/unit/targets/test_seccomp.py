@@ -171,3 +171,13 @@ def test_a_policy_gets_a_filter_for_each_architecture_and_variant() -> None:
         "seccomp-aarch64-unix.bpf",
         "seccomp-aarch64-nounix.bpf",
     ]
+
+
+@pytest.mark.parametrize("arch", Arch)
+def test_where_programs_are_listed_no_memory_can_be_executed_as_one(arch: Arch) -> None:
+    listed = Filter(arch, Variant.UNIX, nested=False, listed=True)
+    noexec_seal, allow_sealing = 0x8, 0x2
+    assert answer(listed, syscalls.MEMFD_CREATE, 0, noexec_seal | allow_sealing) == ALLOW
+    for flags in (0, 1, allow_sealing, 0x10, HIGH | noexec_seal << 32):
+        assert answer(listed, syscalls.MEMFD_CREATE, 0, flags) == ENOSYS
+    assert answer(Filter(arch, Variant.UNIX, nested=False), syscalls.MEMFD_CREATE, 0, 0) == ALLOW
