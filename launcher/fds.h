@@ -2,7 +2,8 @@
 #ifndef FLEETBOX_FDS_H
 #define FLEETBOX_FDS_H
 
-/* 0, 1 and 2 exist afterwards; everything above is closed. */
+/* 0, 1 and 2 exist afterwards and are files, pipes, terminals or the like, or the launch is refused; everything
+ * above is closed. */
 void fds_clean_start(void);
 
 void close_on_exec_from(int first);

@@ -13,9 +13,9 @@
  * Returns the descriptor that holds the locks. Registers the clean-up with atexit. */
 int lock_roots(const char *state_dir, struct roots *roots);
 
-/* Once the entries are known: refuses when a running sandbox protects other names than `agreed`, records and
- * makes the missing mountpoints. Entries whose mountpoint this user cannot make are dropped: then the
- * workload cannot make that name either. */
-void lock_settle(const struct strings *agreed, struct entries *entries);
+/* Once the entries are known: refuses when a running sandbox protects other names than `agreed` in the same
+ * directory, or works further up or below where it could move them or this one could; records and makes the missing
+ * mountpoints. `policy` is what the record will name to others. */
+void lock_settle(const char *policy, struct strings *agreed, struct entries *entries);
 
 #endif

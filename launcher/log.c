@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,7 +12,9 @@
 #include "paths.h"
 
 /* A line holds four values, each byte of which may need a backslash. */
-enum { VALUE_LIMIT = 700, LINE_SIZE = 256 + 4 * 2 * VALUE_LIMIT, FILE_LIMIT = 1 << 20 };
+enum { VALUE_LIMIT = 700, LINE_SIZE = 256 + 4 * 2 * VALUE_LIMIT };
+/* Above the first limit the older half goes; where that cannot be done, the second one ends the log. */
+enum { FILE_LIMIT = 1 << 20, LAST_LIMIT = 2 * FILE_LIMIT, KEPT = FILE_LIMIT / 2, NAME_SIZE = 128 };
 
 /* Appends `,"key":"value"` with JSON's escapes; long values are cut, so that LINE_SIZE always suffices. */
 static size_t put(char line[LINE_SIZE], size_t at, const char *key, const char *value) {
@@ -31,24 +34,68 @@ static size_t put(char line[LINE_SIZE], size_t at, const char *key, const char *
     return at;
 }
 
-static int open_log(void) {
-    char path[128];
-    snprintf(path, sizeof path, FLEETBOX_REFUSALS "/%u.jsonl", (unsigned)getuid());
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+/* Anybody may make files in that directory: a link, or a file of another user or with another name, is not the log. */
+static int open_log(const char *path, off_t *size) {
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     struct stat st;
     if (fd < 0) {
         return -1;
     }
     bool ours = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == getuid() && st.st_nlink == 1;
-    if (!ours || st.st_size > FILE_LIMIT) {
+    if (!ours || st.st_size > LAST_LIMIT) {
         close(fd);
         return -1;
     }
+    *size = st.st_size;
     return fd;
 }
 
+/* The newest whole lines; returns how many bytes they have. */
+static size_t read_tail(int log, off_t size, char tail[KEPT], const char **start) {
+    ssize_t length = pread(log, tail, KEPT, size - KEPT);
+    const char *end = length > 0 ? memchr(tail, '\n', (size_t)length) : NULL;
+    *start = end ? end + 1 : tail;
+    return end ? (size_t)(tail + length - *start) : 0;
+}
+
+/* A line that another launch appends to the old file meanwhile is lost; two never do this at once. */
+static void drop_older_half(int log, off_t size, const char *path) {
+    static char tail[KEPT];
+    char fresh[NAME_SIZE];
+    struct stat st;
+    if (flock(log, LOCK_EX | LOCK_NB) != 0 || fstat(log, &st) != 0 || st.st_nlink == 0) {
+        return;
+    }
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    unlink(fresh);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return;
+    }
+    const char *start;
+    size_t length = read_tail(log, size, tail, &start);
+    bool whole = write(fd, start, length) == (ssize_t)length;
+    close(fd);
+    if (!whole || rename(fresh, path) != 0) {
+        unlink(fresh);
+    }
+}
+
+static int open_bounded(void) {
+    char path[NAME_SIZE - sizeof ".new"];
+    snprintf(path, sizeof path, FLEETBOX_REFUSALS "/%u.jsonl", (unsigned)getuid());
+    off_t size;
+    int fd = open_log(path, &size);
+    if (fd < 0 || size <= FILE_LIMIT) {
+        return fd;
+    }
+    drop_older_half(fd, size, path);
+    close(fd);
+    return open_log(path, &size);
+}
+
 void log_refusal(const struct refusal *refusal) {
-    int fd = open_log();
+    int fd = open_bounded();
     if (fd < 0) {
         return;
     }

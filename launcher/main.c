@@ -243,7 +243,7 @@ static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size
 }
 
 static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
-    lock_settle(&launch->agreed, &launch->entries);
+    lock_settle(launch->plan.policy, &launch->agreed, &launch->entries);
     struct outcome outcome = try_each(launch, bwraps, count, filter);
     if (!outcome.started && launch->plan.host_pids && !launch->host_pids) {
         warn("trying without a PID namespace, which the policy accepts");

@@ -1,5 +1,6 @@
 #include "refuse.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,8 +28,11 @@ static void make_printable(char *text) {
     }
 }
 
+/* Nobody may listen any more; to die of that would leave mountpoints behind. */
 static void say(const char *prefix, const char *text) {
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN);
     dprintf(STDERR_FILENO, "%s%s\n", prefix, text);
+    signal(SIGPIPE, before);
 }
 
 void refuse(const char *hint, const char *format, ...) {

@@ -4,7 +4,8 @@
 
 #include <sys/types.h>
 
-/* The directory, made if need be: 0700 and this user's, or the launch is refused. */
+/* The directory, made if need be: 0700 and this user's, or the launch is refused. One place for all launches of an
+ * account, or they would not see each other's locks. */
 const char *state_dir(uid_t uid);
 
 /* An empty file that nobody can read, to bind over a denied file. */

@@ -68,7 +68,7 @@ class Bench:
 
     @contextmanager
     def start(
-        self, plan: Plan | Path, script: str, *, before: str = ":"
+        self, plan: Plan | Path, script: str, *, before: str = ":", cwd: Path | None = None
     ) -> Iterator["subprocess.Popen[str]"]:
         """A launch that is still running when this returns: it has done `before` and written `ready`."""
         settings: dict[str, Any] = (
@@ -76,7 +76,7 @@ class Bench:
         )
         process = subprocess.Popen(
             self.command(plan, "sh", "-c", f"{before}; echo ready; {script}"),
-            cwd=self.workspace,
+            cwd=cwd or self.workspace,
             env={"PATH": os.environ["PATH"], "HOME": str(self.home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -316,7 +316,7 @@ def test_an_ordinary_mount_below_proc_is_not_taken_for_the_reason(box: Provision
 
 @pytest.mark.parametrize("plant", ["ln -s /home/dev", "install -d -o daemon", "install -m 0755 -d -o dev"])
 def test_a_state_directory_that_somebody_prepared_is_refused(box: Provisioned, plant: str) -> None:
-    """It lies in /tmp where there is no /run/user, so anybody may have been there first."""
+    """It lies in /tmp, so anybody may have been there first."""
     state = "/tmp/fleetbox-1000"
     box.change(f"rm -rf {state}; {plant} {state}")
     try:

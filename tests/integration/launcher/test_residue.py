@@ -1,6 +1,8 @@
 """Mountpoints of missing protected names: made, shared by concurrent sandboxes, and gone afterwards."""
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -9,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import give_to
 from tests.integration.launcher.conftest import Bench
-from tests.support.plans import Op
+from tests.support.plans import Op, Plan
 
 PROTECT: list[Op] = [("protect", ".git"), ("protect", ".codex")]
 
@@ -71,12 +74,76 @@ def test_what_somebody_put_into_a_mountpoint_is_kept(bench: Bench) -> None:
 
 def test_concurrent_launches_with_other_protected_names_are_refused(bench: Bench) -> None:
     other = bench.plan(("protect", ".git")).write(bench.root / "plan2", bench.uid)
-    with bench.start(bench.plan(*PROTECT), "exec sleep 60") as process:
+    first = Plan(bench.ops(*PROTECT), name="first")
+    with bench.start(first, "exec sleep 60") as process:
         done = bench.run(other, "true")
         process.terminate()
     assert done.returncode == 125
-    assert "another sandbox works in" in done.stderr
+    assert (
+        f"another sandbox (policy first) works in {bench.workspace} and protects other names" in done.stderr
+    )
     assert bench.run(other, "true").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make /run/user")
+def test_a_login_or_logout_meanwhile_hides_no_sandbox_from_the_next(bench: Bench) -> None:
+    """systemd makes /run/user/UID at login and removes it at logout; locks that lay there would be lost."""
+    other = bench.plan(("protect", ".git")).write(bench.root / "plan2", bench.uid)
+    runtime = Path(f"/run/user/{bench.uid}")
+    runtime.mkdir(mode=0o700, parents=True)
+    give_to(runtime, bench.uid)
+    try:
+        with bench.start(bench.plan(*PROTECT), "exec sleep 60") as process:
+            shutil.rmtree(runtime)
+            refused = bench.run(other, "true")
+            process.terminate()
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)
+    assert "another sandbox (policy test) works in" in refused.stderr
+
+
+@pytest.mark.parametrize("first_is_inner", [True, False])
+def test_a_sandbox_further_up_or_below_could_move_what_is_protected_and_is_refused(
+    bench: Bench, first_is_inner: bool
+) -> None:
+    inner = bench.make("home/ws/nested/inner")
+    places = [inner, bench.workspace] if first_is_inner else [bench.workspace, inner]
+    plan = bench.plan(*PROTECT).write(bench.root / "plan", bench.uid)
+    with bench.start(plan, "exec sleep 60", cwd=places[0]) as process:
+        done = bench.run(plan, "true", cwd=places[1])
+        process.terminate()
+    assert done.returncode == 125
+    assert (
+        "could move what is protected there" if first_is_inner else "could move what this one"
+    ) in done.stderr
+    assert str(bench.workspace) in done.stderr
+    assert bench.run(plan, "true", cwd=places[1]).returncode == 0
+
+
+def test_sandboxes_side_by_side_or_without_protected_names_may_be_nested(bench: Bench) -> None:
+    inner = bench.make("home/ws/nested/inner")
+    beside = bench.make("home/ws/nested/beside")
+    plan = bench.plan(*PROTECT).write(bench.root / "plan", bench.uid)
+    free = bench.plan().write(bench.root / "plan2", bench.uid)
+    with bench.start(plan, "exec sleep 60", cwd=inner) as process:
+        assert bench.run(plan, "true", cwd=beside).returncode == 0
+        process.terminate()
+    with bench.start(free, "exec sleep 60", cwd=bench.workspace) as process:
+        assert bench.run(free, "true", cwd=inner).returncode == 0
+        process.terminate()
+
+
+def test_the_state_of_a_running_sandbox_is_locked_against_clean_up_by_age(bench: Bench) -> None:
+    """systemd-tmpfiles leaves a directory alone that it cannot lock exclusively."""
+    with bench.start(bench.plan(*PROTECT), "exec sleep 60") as process:
+        fd = os.open(f"/tmp/fleetbox-{bench.uid}", os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            process.terminate()
+            process.wait(timeout=10)
+        finally:
+            os.close(fd)
 
 
 def test_other_workspaces_are_not_affected(bench: Bench) -> None:
@@ -115,8 +182,6 @@ def test_a_refused_launch_leaves_nothing(bench: Bench) -> None:
 
 def test_the_lock_is_out_of_the_workloads_reach(bench: Bench) -> None:
     state = Path(f"/tmp/fleetbox-{bench.uid}")
-    if os.path.isdir(f"/run/user/{bench.uid}"):
-        state = Path(f"/run/user/{bench.uid}/fleetbox")
     done = bench.sh(bench.plan(*PROTECT), f"ls {state}; ls -l /proc/*/fd | grep -c locks")
     assert done.stdout.strip() == "0"
     assert stat_mode(state) == 0o700
