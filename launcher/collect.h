@@ -26,6 +26,8 @@ void collect(struct launch *launch);
 
 /* The parts of it that have a file of their own. */
 void collect_protected(struct launch *launch);
+void collect_nested(struct launch *launch, const char *root);
+void protect_nested(struct launch *launch, const char *root, const char *rel);
 void collect_glob(struct launch *launch, const struct op *op);
 void collect_sockets(struct launch *launch);
 void collect_gpu(struct launch *launch);

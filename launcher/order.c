@@ -48,6 +48,7 @@ static void sort(struct entries *entries) {
         struct entry *same = kept ? &entries->item[kept - 1] : NULL;
         if (same && strcmp(same->path, entry->path) == 0) {
             same->protects |= entry->protects && entry->access == same->access;
+            same->narrows &= entry->narrows;
             same->pinned |= entry->pinned && same->kind == ENTRY_BIND && same->access == ACCESS_WRITE;
             continue;
         }
@@ -106,6 +107,9 @@ static bool changes_nothing(const struct entry *entry, const struct entry *above
     }
     if (!above) {
         return visible ? entry->access == ACCESS_READ && entry->kind == ENTRY_BIND : entry->access == ACCESS_NONE;
+    }
+    if (above->access == ACCESS_NONE && (entry->narrows || entry->kind == ENTRY_MISSING)) {
+        return true;
     }
     switch (above->kind) {
         case ENTRY_TMP: /* empty: nothing of the host is there to hide */

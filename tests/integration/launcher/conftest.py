@@ -50,7 +50,7 @@ class Bench:
     def sh_after(
         self, prepare: str, plan: Plan | Path, script: str, *, env: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """As `sh`, once root has run `prepare` in a mount namespace of its own: bind mounts, another passwd."""
+        """As `sh`, after `prepare`, which root runs in a mount namespace of its own."""
         if os.geteuid() != 0:
             pytest.skip("needs root to make mounts")
         drop = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
