@@ -10,26 +10,21 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from fleetbox.errors import ApplyFailed
+from fleetbox.hostside.detect import gates
 
 SIZE_LIMIT = 256 * 1024
-
-GateId = Literal[
-    "wsl1",
-    "userns_max_zero",
-    "userns_clone_sysctl",
-    "userns_apparmor",
-    "userns_errno",
-    "proc_masked",
-    "no_netns",
-    "python_missing",
-    "no_userns_kernel",
-]
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("holds characters that are not printable")
     return text
+
+
+def _known(name: str) -> str:
+    if name not in gates.GATES and name not in gates.COSTS:
+        raise ValueError("is no gate")
+    return name
 
 
 Text = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_printable)]
@@ -39,14 +34,18 @@ Number = Annotated[int, Field(ge=0, lt=2**63)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
+GateId = Annotated[str, AfterValidator(_known)]
+
+
 class _Fact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Gate(_Fact):
-    """A reason why the host cannot sandbox, with its remedy."""
+    """A reason why the host cannot sandbox, what was seen of it there, and its remedy."""
 
     id: GateId
+    symptom: Text
     problem: Text
     remedy: Text
     fixable_by_role: bool
@@ -132,7 +131,10 @@ class Generation(_Fact):
 
 
 class HostFacts(_Fact):
-    """Everything that `fleetbox-host facts` prints."""
+    """Everything that `fleetbox-host facts` prints.
+
+    `costs` keep nobody from sandboxing; they make it slower.
+    """
 
     schema_version: Literal[1]
     kernel: Kernel
@@ -145,6 +147,7 @@ class HostFacts(_Fact):
     launcher: Launcher | None
     fleetbox: Generation | None
     gates: Annotated[list[Gate], Field(max_length=20)]
+    costs: Annotated[list[Gate], Field(max_length=20)]
     host_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
 
 

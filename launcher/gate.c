@@ -1,107 +1,156 @@
 #include "gate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "path.h"
+#include "gate_texts.h"
 #include "refuse.h"
+#include "surround.h"
 
-/* The files that role userns writes. */
-#define MAX_USER_FILE "/etc/sysctl.d/60-fleetbox-max-user-namespaces.conf"
-#define USERNS_CLONE_FILE "/etc/sysctl.d/60-fleetbox-unprivileged-userns-clone.conf"
+static _Noreturn void shut(enum gate gate, const char *symptom) {
+    const struct gate_text *text = &gate_texts[gate];
+    refuse(text->remedy, "cannot sandbox (%s): %s%s%s", text->id, text->problem, symptom ? ": " : "",
+           symptom ? symptom : "");
+}
 
 void gate_refuse_wsl1(int wsl) {
     if (wsl == 1) {
-        refuse("in PowerShell: wsl --set-version <distro> 2",
-               "this is WSL1, which has no user namespaces; sandboxes need WSL2");
+        shut(GATE_WSL1, NULL);
     }
 }
 
-/* The number in a small file; -1 when it is not there. */
-static long setting(const char *path) {
-    char text[32];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0) {
-        close(fd);
+/* Root's files are nobody's in a user namespace that maps only the user. */
+void gate_refuse_nested(void) {
+    struct stat st;
+    const char *sandbox = stat("/", &st) == 0 && st.st_uid != 0 ? surround_sandbox() : NULL;
+    if (sandbox) {
+        shut(GATE_NESTED_SANDBOX, sandbox);
     }
-    if (length <= 0) {
-        return -1;
-    }
-    text[length] = '\0';
-    return strtol(text, NULL, 10);
 }
 
-/* Tried in a child: the user would be another one in the namespace, and the refusal log is by user. */
+bool gate_proc_is_masked(void) {
+    return surround_masks_proc();
+}
+
+/* Tried in a child: the user would be another one in the namespace, and the refusal log is by user. Where
+ * AppArmor restricts them, a namespace can be made and nothing done in it. */
 static int namespace_problem(int flags) {
     int status = 0;
     pid_t pid = fork();
     if (pid == 0) {
-        _exit(unshare(flags) == 0 ? 0 : errno);
+        bool made = unshare(flags) == 0;
+        bool usable = made && (!(flags & CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+        _exit(usable ? 0 : errno);
     }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 }
 
-/* Anything mounted below /proc makes the kernel refuse a fresh one in a user namespace, but for what covers
- * an empty directory that was made to be mounted on. */
-static bool hides_proc(const char *place) {
-    return path_below(place, "/proc") && !path_at_or_below(place, "/proc/sys/fs/binfmt_misc") &&
-           !path_at_or_below(place, "/proc/fs/nfsd");
+static bool lost_its_privileges(const char *bwrap) {
+    struct stat st;
+    return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 && stat(bwrap, &st) == 0 && (st.st_mode & S_ISUID) &&
+           st.st_uid == 0;
 }
 
-bool gate_proc_is_masked(void) {
-    FILE *mounts = fopen("/proc/self/mountinfo", "re");
-    char line[2 * PATH_LIMIT];
-    bool masked = false;
-    while (mounts && !masked && fgets(line, sizeof line, mounts)) {
-        char place[PATH_LIMIT];
-        masked = sscanf(line, "%*s %*s %*s %*s %4095s", place) == 1 && hides_proc(place);
+/* What is around this process and is known to refuse namespaces; returns when nothing is. The order is that of
+ * fleetbox/hostside/detect/explain.py. */
+static void refuse_surroundings(const char *bwrap, const char *said) {
+    if (lost_its_privileges(bwrap)) {
+        shut(GATE_BWRAP_NO_NEW_PRIVS, said);
     }
-    if (mounts) {
-        fclose(mounts);
+    if (surround_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
+        shut(GATE_USERNS_APPARMOR, said);
     }
-    return masked;
+    if (surround_chroot()) {
+        shut(GATE_CHROOT, said);
+    }
+    if (surround_selinux()) {
+        shut(GATE_USERNS_SELINUX, said);
+    }
+    const char *container = surround_container();
+    if (container) {
+        shut(GATE_CONTAINER, container);
+    }
+}
+
+static void refuse_exhausted(int problem) {
+    static const char *const others[] = {"cgroup", "ipc", "mnt", "pid", "uts"};
+    if (problem != ENOSPC) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (surround_none_of(others[i])) {
+            shut(GATE_NS_MAX_ZERO, mem_text("user.max_%s_namespaces is 0", others[i]));
+        }
+    }
+    shut(GATE_USERNS_EXHAUSTED, strerror(problem));
+}
+
+static void refuse_user(const char *bwrap) {
+    if (surround_rhel7_off()) {
+        shut(GATE_USERNS_RHEL7, NULL);
+    }
+    if (access("/proc/self/ns/user", F_OK) != 0) {
+        shut(GATE_NO_USERNS_KERNEL, NULL);
+    }
+    int problem = namespace_problem(CLONE_NEWUSER | CLONE_NEWNS);
+    if (!problem) {
+        return;
+    }
+    if (surround_setting("/proc/sys/kernel/unprivileged_userns_clone") == 0) {
+        shut(GATE_USERNS_CLONE_SYSCTL, NULL);
+    }
+    if (surround_none_of("user")) {
+        shut(GATE_USERNS_MAX_ZERO, NULL);
+    }
+    refuse_exhausted(problem);
+    refuse_surroundings(bwrap, strerror(problem));
+    shut(GATE_USERNS_ERRNO, strerror(problem));
+}
+
+static void refuse_net(const char *bwrap) {
+    int problem = namespace_problem(CLONE_NEWUSER | CLONE_NEWNET);
+    if (problem && surround_none_of("net")) {
+        shut(GATE_NETNS_MAX_ZERO, NULL);
+    }
+    if (surround_gvisor()) {
+        shut(GATE_GVISOR, NULL);
+    }
+    if (problem) {
+        refuse_surroundings(bwrap, strerror(problem));
+        shut(GATE_NO_NETNS, strerror(problem));
+    }
+}
+
+static void refuse_others(const char *bwrap) {
+    int problem = namespace_problem(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS);
+    if (problem) {
+        refuse_exhausted(problem);
+        refuse_surroundings(bwrap, strerror(problem));
+        shut(GATE_USERNS_ERRNO, strerror(problem));
+    }
 }
 
 void gate_refuse(const struct launch *launch, const char *bwrap, int code) {
-    if (access("/proc/self/ns/user", F_OK) != 0) {
-        refuse("boot a kernel with CONFIG_USER_NS", "this kernel has no user namespaces");
+    const char *sandbox = surround_sandbox();
+    if (sandbox) {
+        shut(GATE_NESTED_SANDBOX, sandbox);
     }
-    if (setting("/proc/sys/user/max_user_namespaces") == 0) {
-        refuse("as root: echo user.max_user_namespaces=15000 > " MAX_USER_FILE " && sysctl --system",
-               "user namespaces are switched off: user.max_user_namespaces is 0");
+    refuse_user(bwrap);
+    if (launch->plan.network == NETWORK_NONE) {
+        refuse_net(bwrap);
     }
-    if (setting("/proc/sys/kernel/unprivileged_userns_clone") == 0) {
-        refuse("as root: echo kernel.unprivileged_userns_clone=1 > " USERNS_CLONE_FILE " && sysctl --system",
-               "user namespaces are closed to users: kernel.unprivileged_userns_clone is 0");
-    }
-    if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
-        refuse("run the role fleetbox.sandbox.userns: it installs a bwrap with an AppArmor profile of its own",
-               "AppArmor restricts user namespaces: kernel.apparmor_restrict_unprivileged_userns is 1");
-    }
-    int problem = namespace_problem(CLONE_NEWUSER);
-    if (problem) {
-        refuse("in a container its seccomp profile must allow clone, unshare and mount; with SELinux look for denials of "
-               "userns_create", "the kernel or a filter refuses a user namespace: %s", strerror(problem));
-    }
-    problem = launch->plan.network == NETWORK_NONE ? namespace_problem(CLONE_NEWUSER | CLONE_NEWNET) : 0;
-    if (problem) {
-        refuse("allow them: user.max_net_namespaces above 0; without them only network.mode: host can run",
-               "the kernel or a filter refuses a network namespace: %s", strerror(problem));
-    }
+    refuse_others(bwrap);
     if (!launch->host_pids && gate_proc_is_masked()) {
-        refuse("in a container: --security-opt systempaths=unconfined; or let the policy say process.allow_host_pids: true",
-               "/proc is masked here, so that no fresh one can be mounted");
+        shut(GATE_PROC_MASKED, NULL);
     }
-    refuse("`fleetbox doctor` tries user, network and PID namespaces one by one and names what is blocked; in a "
-           "container its seccomp profile must allow clone, unshare and mount",
+    refuse("`fleetbox doctor` tries the layers of a sandbox one by one and names what is blocked",
            "%s could not make the sandbox (it ended with %d)", bwrap, code);
 }

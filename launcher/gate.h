@@ -10,6 +10,9 @@ bool gate_proc_is_masked(void);
 /* Before anything else: on WSL1 nothing could work. */
 void gate_refuse_wsl1(int wsl);
 
+/* In a sandbox the generation of this machine cannot be read, and its files are not root's. */
+void gate_refuse_nested(void);
+
 /* bwrap ended with `code` before the workload began; its own line is on stderr already. Names the gate. */
 _Noreturn void gate_refuse(const struct launch *launch, const char *bwrap, int code);
 

@@ -199,6 +199,9 @@ static void prepare(struct launch *launch) {
     int wsl = wsl_here();
     gate_refuse_wsl1(wsl);
     launch->wsl2 = wsl == 2;
+    if (!launch->options.plan) {
+        gate_refuse_nested();
+    }
     files_open(&launch->files, &launch->plan, launch->options.plan, launch->options.policy);
     caller_become(&launch->caller, launch->options.user);
     if (launch->plan.mode == MODE_FULL_ACCESS) {

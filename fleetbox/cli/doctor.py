@@ -16,7 +16,7 @@ from fleetbox.cli import settings
 from fleetbox.cli.options import complete_hosts, inventory_option, json_option
 from fleetbox.cli.output import print_json
 from fleetbox.errors import ExitCode, UsageError
-from fleetbox.facts import HostFacts
+from fleetbox.facts import Gate, HostFacts
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.rollout import calls
 from fleetbox.rollout.answers import Failure
@@ -26,12 +26,14 @@ from fleetbox.transport.local import LocalTransport
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `remedy` is "" where nothing is wrong."""
+    """One thing looked at. `remedy` is "" where nothing is wrong; `role` opens it where it is not ""."""
 
     subject: str
     ok: bool
     words: str
     remedy: str = ""
+    symptom: str = ""
+    role: str = ""
 
 
 @click.command(epilog="Example: fleetbox doctor gpu-01 -i inventory/hosts.yml")
@@ -57,8 +59,9 @@ def _show(findings: Sequence[Finding]) -> None:
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<{width}}  {finding.words}")
-        if finding.remedy:
-            click.echo(f"{'':{width + 8}}remedy: {finding.remedy}")
+        for what, text in (("seen", finding.symptom), ("remedy", finding.remedy), ("or", finding.role)):
+            if text:
+                click.echo(f"{'':{width + 8}}{what + ':':<8}{text}")
 
 
 def _of_host(name: str, inventory: tuple[str, ...]) -> Iterator[Finding]:
@@ -86,9 +89,16 @@ def _of_facts(facts: HostFacts | Failure) -> Iterator[Finding]:
     yield Finding("launcher", ok=True, words=_launcher(facts))
     yield _policy(facts)
     for gate in facts.gates:
-        yield Finding(f"gate {gate.id}", ok=False, words=gate.problem, remedy=gate.remedy)
+        yield _gate(f"gate {gate.id}", gate, ok=False)
     if not facts.gates:
         yield Finding("gates", ok=True, words="none: this machine can sandbox")
+    for cost in facts.costs:
+        yield _gate(f"cost {cost.id}", cost, ok=True)
+
+
+def _gate(subject: str, gate: Gate, *, ok: bool) -> Finding:
+    role = "ansible-playbook site.yml opens it (roles bubblewrap and userns)" if gate.fixable_by_role else ""
+    return Finding(subject, ok, gate.problem, gate.remedy, gate.symptom, role)
 
 
 def _bwrap(facts: HostFacts) -> str:

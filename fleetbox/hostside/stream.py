@@ -15,7 +15,8 @@ import sys
 import zlib
 from collections.abc import Sequence
 
-from fleetbox.hostside import paths, payload
+from fleetbox.hostside import payload
+from fleetbox.hostside.detect import gates
 
 OLDEST_PYTHON = (3, 9)
 
@@ -75,15 +76,9 @@ def _packed(data: bytes) -> str:
 
 
 def _too_old() -> dict[str, object]:
-    oldest = ".".join(map(str, OLDEST_PYTHON))
-    return {
-        "schema_version": 1,
-        "error": {
-            "code": "python_missing",
-            "message": f"the host's Python is older than {oldest}",
-            "hint": f"install Python {oldest} or newer as {paths.PYTHON}",
-        },
-    }
+    words = gates.GATES["python_missing"]
+    error = {"code": "python_missing", "message": words.problem, "hint": words.remedy}
+    return {"schema_version": 1, "error": error}
 
 
 if __name__ == "__main__":

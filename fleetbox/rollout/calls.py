@@ -3,6 +3,7 @@
 from fleetbox import facts
 from fleetbox.facts import HostFacts
 from fleetbox.hostside import paths, stream
+from fleetbox.hostside.detect import gates
 from fleetbox.rollout.answers import Activation, Failure, Status, failure, program_missing, read
 from fleetbox.transport import Transport, run_as_root
 
@@ -40,9 +41,6 @@ def streamed_facts(transport: Transport, python: str, *, as_root: bool = True) -
     else:
         completed = transport.run(argv, stdin=program, timeout=_ASK_TIMEOUT)
     if program_missing(completed, python):
-        return Failure(
-            code="python_missing",
-            message=f"the host has no {python}",
-            hint="install Python 3.9 or later there (apt-get install python3)",
-        )
+        words = gates.GATES["python_missing"]
+        return Failure(code="python_missing", message=f"{words.problem} ({python})", hint=words.remedy)
     return facts.read(completed.stdout) if completed.rc == 0 else failure(completed)

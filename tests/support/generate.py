@@ -5,7 +5,7 @@ from pathlib import Path
 from fleetbox.conformance import catalogue
 from fleetbox.policy import reference, schema
 from fleetbox.targets import parity
-from tests.support import role_tables
+from tests.support import gate_tables, role_tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -19,12 +19,13 @@ def generated() -> dict[Path, str]:
         DOCS / "parity.md": parity.markdown(),
         DOCS / "checks.md": catalogue.as_markdown(),
         **role_tables.generated(),
+        **gate_tables.generated(),
     }
 
 
 def main() -> None:
     for path, text in generated().items():
-        if path.read_text() != text:
+        if not path.exists() or path.read_text() != text:
             path.write_text(text)
             print(f"rewrote {path.name}")
 

@@ -11,7 +11,7 @@ import shutil
 from typing import NamedTuple
 
 from fleetbox.hostside import paths
-from fleetbox.hostside.detect.attempt import SEARCH_PATH, attempt
+from fleetbox.hostside.detect.attempt import SEARCH_PATH, Prober
 from fleetbox.hostside.paths import Places
 
 _OPTION = re.compile(r"^ {4}--([a-z0-9][a-z0-9-]*)", re.MULTILINE)
@@ -26,15 +26,18 @@ class Bwrap(NamedTuple):
     features: list[str]
 
 
-def candidates(places: Places, user: str | None) -> list[Bwrap]:
-    """The provisioned one, then the first on the system's PATH; those that start."""
+def candidates(places: Places, prober: Prober) -> list[Bwrap]:
+    """The provisioned one, then the first on the system's PATH; those that start, or hang."""
     on_path = shutil.which("bwrap", path=SEARCH_PATH)
     found = [places.under(paths.BWRAP), *([on_path] if on_path else [])]
-    described = (_describe(path, user) for path in dict.fromkeys(found) if os.access(path, os.X_OK))
+    described = (_describe(path, prober) for path in dict.fromkeys(found) if os.access(path, os.X_OK))
     return [bwrap for bwrap in described if bwrap]
 
 
-def _describe(path: str, user: str | None) -> Bwrap | None:
-    features = sorted(set(_OPTION.findall(attempt([path, "--help"], user).printed)))
-    version = _VERSION.match(attempt([path, "--version"], user).printed)
+def _describe(path: str, prober: Prober) -> Bwrap | None:
+    helped = prober.attempt([path, "--help"])
+    if helped.stuck:
+        return Bwrap(path, "", [])
+    features = sorted(set(_OPTION.findall(helped.printed)))
+    version = _VERSION.match(prober.attempt([path, "--version"]).printed)
     return Bwrap(path, version[1] if version else "", features) if features else None

@@ -1,144 +1,206 @@
 """The gates: every reason why a host cannot sandbox, each with what to do about it.
 
-The functional probe says *that* and *where* a sandbox fails (`userns`); here that becomes a named problem
-and its remedy. A setting is only ever the explanation of a failure, never taken for one by itself.
+The words live here once: the launcher's `gate_texts.h` and the table of docs/debugging.md are generated from
+`GATES`. Which gate it is follows from the functional probe (`userns`) and, only to explain a failure, from
+the settings of the host (`evidence`): a setting is never taken for a gate by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from fleetbox.hostside import paths
 
 APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"
 CLONE = "kernel.unprivileged_userns_clone"
-MAXIMUM = "user.max_user_namespaces"
+# Limits of one user namespace each (namespaces(7)); those of `user` and `net` have gates of their own.
+KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 ENOUGH_NAMESPACES = 15000
 
 _UNCONFINED = " ".join(f"--security-opt {what}=unconfined" for what in ("seccomp", "apparmor", "systempaths"))
 
 
+def maximum(kind: str) -> str:
+    """The setting that limits how many namespaces of a kind there may be."""
+    return f"user.max_{kind}_namespaces"
+
+
+def sysctl_file(key: str) -> str:
+    """Where role userns writes a setting, and where a remedy says to write it."""
+    return f"/etc/sysctl.d/60-fleetbox-{key.split('.', 1)[1].replace('_', '-')}.conf"
+
+
+def _set(key: str, value: int) -> str:
+    return f"as root: echo {key}={value} > {sysctl_file(key)} && sysctl --load {sysctl_file(key)}"
+
+
 class Gate(TypedDict):
-    """`fixable_by_role`: site.yml opens it; otherwise a person has to."""
+    """One gate found shut. `symptom`: what was seen here; `fixable_by_role`: site.yml opens it."""
 
     id: str
+    symptom: str
     problem: str
     remedy: str
     fixable_by_role: bool
 
 
-def wsl1() -> Gate:
+class Words(NamedTuple):
+    """`shows`: what bubblewrap or the kernel typically says. `role`: whether role userns may open it."""
+
+    shows: str
+    problem: str
+    remedy: str
+    role: bool = False
+
+
+# In the order of docs/debugging.md. One line each, ASCII: the launcher prints them as they are.
+GATES = {
+    "wsl1": Words(
+        "`/proc/version` names WSL1",
+        "this is WSL1, which has no user namespaces; sandboxes need WSL2",
+        "in PowerShell on Windows: wsl --set-version <distro> 2",
+    ),
+    "no_userns_kernel": Words(
+        "`/proc/self/ns/user` is missing",
+        "this kernel is built without user namespaces",
+        "boot a kernel with CONFIG_USER_NS=y",
+    ),
+    "userns_clone_sysctl": Words(
+        "`No permissions to create new namespace` (EPERM)",
+        f"user namespaces are closed to users: {CLONE} is 0",
+        _set(CLONE, 1),
+        role=True,
+    ),
+    "userns_max_zero": Words(
+        "`Creating new namespace failed … (ENOSPC)`",
+        f"user namespaces are switched off: {maximum('user')} is 0",
+        _set(maximum("user"), ENOUGH_NAMESPACES),
+        role=True,
+    ),
+    "userns_exhausted": Words(
+        "`Creating new namespace failed … (ENOSPC)`",
+        f"no further user namespace may be made: {maximum('user')} is used up, here or in a namespace around",
+        f"raise {maximum('user')} where it is used up, end what holds them (lsns), or nest less deeply",
+    ),
+    "netns_max_zero": Words(
+        "`Creating new namespace failed … (ENOSPC)`, not without `--unshare-net`",
+        f"network namespaces are switched off: {maximum('net')} is 0",
+        _set(maximum("net"), ENOUGH_NAMESPACES),
+        role=True,
+    ),
+    "ns_max_zero": Words(
+        "`Creating new namespace failed … (ENOSPC)`",
+        "a kind of namespace is switched off: its user.max_*_namespaces is 0",
+        f"as root: set each user.max_*_namespaces that is 0 to {ENOUGH_NAMESPACES} in /etc/sysctl.d",
+        role=True,
+    ),
+    "userns_apparmor": Words(
+        "`setting up uid map: Permission denied`, or `loopback: Failed RTM_NEWADDR`",
+        f"AppArmor keeps user namespaces from programs without a profile: {APPARMOR} is 1",
+        f"role fleetbox.sandbox.userns: a root-owned {paths.BWRAP} with an AppArmor profile of its own;"
+        f" only as a last resort {APPARMOR}=0, which lifts the restriction for every program",
+        role=True,
+    ),
+    "apparmor_profile": Words(
+        "EPERM, and `aa-status` lists a profile for bwrap in enforce mode",
+        "an AppArmor profile confines bwrap and refuses what a sandbox needs",
+        f"use {paths.BWRAP}, to which that profile does not attach (role fleetbox.sandbox.bubblewrap), or"
+        " allow userns, mount, pivot_root and capability sys_admin in it",
+        role=True,
+    ),
+    "userns_rhel7": Words(
+        "EINVAL or EPERM on RHEL 7",
+        "user namespaces are switched off at boot: the parameter user_namespace.enable is N",
+        'as root: grubby --update-kernel=ALL --args="user_namespace.enable=1", reboot, and set'
+        f" {maximum('user')}={ENOUGH_NAMESPACES} in /etc/sysctl.d",
+    ),
+    "nested_sandbox": Words(
+        "EPERM or ENOSPC inside Codex, srt, bubblewrap or fleetbox",
+        "this already runs inside a sandbox, which forbids sandboxes of its own",
+        "start it outside; where fleetbox made that sandbox: process.nested_sandboxes: true in its policy",
+    ),
+    "chroot": Words(
+        "EPERM, and `/proc/self/mountinfo` has no mount at `/`",
+        "this runs in a chroot, where the kernel makes no user namespaces",
+        "enter the tree with pivot_root instead, as systemd-nspawn, bwrap and container engines do",
+    ),
+    "userns_selinux": Words(
+        "EPERM or EACCES, and `id -Z` is not unconfined",
+        "SELinux confines this user and refuses user namespaces",
+        "ausearch -m avc -ts recent names the denial; allow user_namespace create in a policy module, or map"
+        " the account with semanage login -m -s unconfined_u",
+    ),
+    "bwrap_no_new_privs": Words(
+        "`No permissions to create new namespace` by a setuid bwrap",
+        "bwrap is setuid, and no_new_privs takes that from it",
+        "start it without no_new_privs (systemd: NoNewPrivileges=no), or let users make user namespaces",
+    ),
+    "container": Words(
+        "`No permissions to create new namespace` (EPERM) in Docker, Podman, Kubernetes or LXC",
+        "the container around this host refuses namespaces",
+        f"start it with {_UNCONFINED}, or with a seccomp profile that allows clone, unshare, mount, umount2,"
+        " setns and pivot_root",
+    ),
+    "userns_errno": Words(
+        "EPERM, EINVAL or another errno without any of the above",
+        "the kernel or a seccomp filter refuses to make namespaces",
+        "look for the filter around this process (Seccomp in /proc/self/status; systemd: RestrictNamespaces=,"
+        " SystemCallFilter=) and allow clone, unshare, mount, umount2 and pivot_root",
+    ),
+    "gvisor": Words(
+        "`loopback: Failed RTM_NEWADDR` under gVisor",
+        "gVisor, the kernel here, does not set up network namespaces for sandboxes",
+        "run the container with another runtime than runsc, or use a policy with network.mode: host",
+    ),
+    "no_netns": Words(
+        "`loopback: Failed RTM_NEWADDR`, not without `--unshare-net`",
+        "the kernel or a filter refuses a network namespace",
+        "allow clone and unshare with CLONE_NEWNET and netlink sockets around this host; without them only"
+        " policies with network.mode: host can run",
+    ),
+    "proc_masked": Words(
+        "`Can't mount proc on /newroot/proc: Operation not permitted`",
+        "no fresh /proc can be mounted, because parts of this one are masked",
+        "in a container: --security-opt systempaths=unconfined; or process.allow_host_pids: true in the"
+        " policy, which shows the host's processes to workloads",
+    ),
+    "mount_stuck": Words(
+        "bwrap does not end",
+        "bwrap does not end: most likely a file system does not answer, and a sandbox touches every mount",
+        "findmnt -t autofs,nfs,nfs4,cifs,ceph,9p,fuse lists the usual ones: repair the one that hangs, or"
+        " umount --lazy it",
+    ),
+    "root_refused": Words(
+        "bwrap names a path below `/newroot`",
+        "a mount of this host cannot be bound read-only into a sandbox",
+        "unmount what bwrap names, or use a policy with filesystem.root: minimal that leaves it out",
+    ),
+    "python_missing": Words(
+        "`/usr/bin/python3` is absent or older than 3.9",
+        "the host has no Python that runs the host program",
+        "apt-get install python3, on a release that has 3.9 or newer",
+    ),
+}
+
+# No gates: sandboxes work, at a price that should be known.
+COSTS = {
+    "inner_no_caps": Words(
+        "CapEff is empty inside `bwrap --cap-add CAP_SYS_ADMIN`",
+        "bwrap leaves its child no capabilities: it is setuid, or has Ubuntu's profile bwrap-userns-restrict."
+        " Rules are then mounted by bwrap, by path, and verified after: slower with many rules",
+        f"roles fleetbox.sandbox.bubblewrap and userns: {paths.BWRAP}, not setuid, with a profile of its own",
+        role=True,
+    ),
+}
+
+
+def gate(name: str, symptom: str) -> Gate:
+    """The gate or cost of this id, as seen here."""
+    words = GATES.get(name) or COSTS[name]
     return Gate(
-        id="wsl1",
-        problem="this is WSL1, which cannot create user namespaces",
-        remedy="in PowerShell on Windows: wsl --set-version <distro> 2",
-        fixable_by_role=False,
-    )
-
-
-def explain(blocked: str, said: str, sysctls: Mapping[str, int], *, kernel_has_userns: bool) -> Gate:
-    """The gate behind a failed probe.
-
-    `blocked` is the layer without which a sandbox works: "user" when not even a user namespace can be had,
-    else "net", "pid" or "proc". `said` is the first line of what failed.
-    """
-    if sysctls.get(APPARMOR) == 1 and blocked != "proc":
-        return _apparmor(said)
-    if blocked == "user":
-        return _without_user_namespace(said, sysctls, kernel_has_userns=kernel_has_userns)
-    return {"net": _no_network_namespace, "proc": _proc_masked}.get(blocked, _refused)(said)
-
-
-def _without_user_namespace(said: str, sysctls: Mapping[str, int], *, kernel_has_userns: bool) -> Gate:
-    if not kernel_has_userns:
-        return _kernel_without(said)
-    if sysctls.get(CLONE) == 0:
-        return _clone_sysctl()
-    if sysctls.get(MAXIMUM) == 0 or _exhausted(said):
-        return _maximum(sysctls.get(MAXIMUM))
-    return _refused(said)
-
-
-def _exhausted(said: str) -> bool:
-    """bwrap's words for ENOSPC, and everybody else's."""
-    return "ENOSPC" in said or "No space left on device" in said
-
-
-def _maximum(limit: int | None) -> Gate:
-    few = limit is None or limit < ENOUGH_NAMESPACES
-    remedy = f"{MAXIMUM} = {ENOUGH_NAMESPACES} in a file of /etc/sysctl.d, then sysctl --system"
-    inherited = "raise the limit in the container or user namespace around this host, or nest less deeply"
-    return Gate(
-        id="userns_max_zero",
-        problem=f"no user namespaces may be created: {MAXIMUM} is {limit}"
-        + (" and used up" if limit else ""),
-        remedy=remedy if few else inherited,
-        fixable_by_role=few,
-    )
-
-
-def _clone_sysctl() -> Gate:
-    return Gate(
-        id="userns_clone_sysctl",
-        problem=f"unprivileged user namespaces are switched off: {CLONE} is 0",
-        remedy=f"{CLONE} = 1 in a file of /etc/sysctl.d, then sysctl --system",
-        fixable_by_role=True,
-    )
-
-
-def _apparmor(said: str) -> Gate:
-    return Gate(
-        id="userns_apparmor",
-        problem=f"AppArmor restricts unprivileged user namespaces ({APPARMOR} is 1): {said}",
-        remedy=(
-            f"install a root-owned {paths.BWRAP} with an AppArmor profile of its own that allows userns;"
-            f" only as a last resort {APPARMOR} = 0, which lifts the restriction for every program"
-        ),
-        fixable_by_role=True,
-    )
-
-
-def _refused(said: str) -> Gate:
-    return Gate(
-        id="userns_errno",
-        problem=f"the kernel or a seccomp filter refuses to make namespaces: {said}",
-        remedy=(
-            f"in a container, start it with {_UNCONFINED}; on RHEL 7, grubby --update-kernel=ALL"
-            ' --args="user_namespace.enable=1" and reboot; with SELinux, look for denials of userns_create'
-        ),
-        fixable_by_role=False,
-    )
-
-
-def _proc_masked(said: str) -> Gate:
-    return Gate(
-        id="proc_masked",
-        problem=f"a fresh /proc cannot be mounted, because parts of this one are masked: {said}",
-        remedy=(
-            "start the container with --security-opt systempaths=unconfined; or set process.allow_host_pids:"
-            " true in the policy, which shows the host's processes to workloads"
-        ),
-        fixable_by_role=False,
-    )
-
-
-def _no_network_namespace(said: str) -> Gate:
-    return Gate(
-        id="no_netns",
-        problem=f"a network namespace cannot be set up: {said}",
-        remedy=(
-            "allow network namespaces (user.max_net_namespaces above 0; gVisor and some containers never do);"
-            " without them only policies with network.mode: host can run"
-        ),
-        fixable_by_role=False,
-    )
-
-
-def _kernel_without(said: str) -> Gate:
-    return Gate(
-        id="no_userns_kernel",
-        problem=f"this kernel has no user namespaces: {said}",
-        remedy="boot a kernel built with CONFIG_USER_NS=y",
-        fixable_by_role=False,
+        id=name,
+        symptom=symptom,
+        problem=words.problem,
+        remedy=words.remedy,
+        fixable_by_role=words.role,
     )

@@ -44,10 +44,10 @@ def hosts(lab: Lab, launcher: Path) -> Iterator[Hosts]:
     ("name", "problem", "hint"),
     [
         ("enospc", "user.max_user_namespaces is 0", "user.max_user_namespaces=15000"),
-        ("eperm", "a user namespace: Operation not permitted", "its seccomp profile must allow"),
-        ("einval", "a user namespace: Invalid argument", "its seccomp profile must allow"),
+        ("eperm", "refuses to make namespaces: Operation not permitted", "allow clone, unshare, mount"),
+        ("einval", "refuses to make namespaces: Invalid argument", "allow clone, unshare, mount"),
         ("wsl1", "this is WSL1, which has no user namespaces", "wsl --set-version <distro> 2"),
-        ("masked", "/proc is masked here", "--security-opt systempaths=unconfined"),
+        ("masked", "parts of this one are masked", "--security-opt systempaths=unconfined"),
     ],
 )
 def test_a_gate_is_named_with_its_remedy_and_nothing_runs(

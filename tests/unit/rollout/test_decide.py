@@ -119,7 +119,8 @@ def test_a_code_that_is_no_code_is_not_passed_on() -> None:
 
 
 def test_gates_refuse_with_problem_and_remedy() -> None:
-    gate = Gate(id="wsl1", problem="this is WSL1", remedy="wsl --set-version Debian 2", fixable_by_role=False)
+    words = {"symptom": "seen", "problem": "this is WSL1", "remedy": "wsl --set-version Debian 2"}
+    gate = Gate(id="wsl1", fixable_by_role=False, **words)
     end = decide.of_gates("h1", [gate])
     assert (end.outcome, end.reason, end.hint) == (Outcome.REFUSED, "wsl1", "wsl --set-version Debian 2")
     assert "nothing was changed" in end.message

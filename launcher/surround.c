@@ -1,0 +1,127 @@
+#include "surround.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem.h"
+#include "path.h"
+
+enum { TEXT_LIMIT = 4096 };
+
+/* The beginning of a small file; "" when it cannot be read. */
+static void read_text(const char *path, char text[TEXT_LIMIT]) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, TEXT_LIMIT - 1);
+    if (fd >= 0) {
+        close(fd);
+    }
+    text[length > 0 ? length : 0] = '\0';
+}
+
+long surround_setting(const char *path) {
+    char text[TEXT_LIMIT];
+    read_text(path, text);
+    return text[0] ? strtol(text, NULL, 10) : -1;
+}
+
+bool surround_none_of(const char *kind) {
+    return surround_setting(mem_text("/proc/sys/user/max_%s_namespaces", kind)) == 0;
+}
+
+const char *surround_sandbox(void) {
+    static const struct {
+        const char *variable;
+        const char *where;
+    } marks[] = {
+        {"FLEETBOX_SANDBOX", "inside fleetbox (FLEETBOX_SANDBOX is set)"},
+        {"CODEX_SANDBOX", "inside Codex (CODEX_SANDBOX is set)"},
+        {"CODEX_SANDBOX_NETWORK_DISABLED", "inside Codex (CODEX_SANDBOX_NETWORK_DISABLED is set)"},
+        {"SANDBOX_RUNTIME", "inside srt (SANDBOX_RUNTIME is set)"},
+    };
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        if (getenv(marks[i].variable)) {
+            return marks[i].where;
+        }
+    }
+    char text[TEXT_LIMIT];
+    read_text("/proc/1/comm", text);
+    return strcmp(text, "bwrap\n") == 0 ? "inside bubblewrap (process 1 is bwrap)" : NULL;
+}
+
+const char *surround_container(void) {
+    if (access("/.dockerenv", F_OK) == 0) {
+        return "Docker (/.dockerenv exists)";
+    }
+    if (access("/run/.containerenv", F_OK) == 0) {
+        return "Podman (/run/.containerenv exists)";
+    }
+    char text[TEXT_LIMIT];
+    read_text("/run/systemd/container", text);
+    if (text[0]) {
+        return mem_text("%.40s", mem_copy(text, strcspn(text, "\n")));
+    }
+    static const char *const groups[] = {"docker", "kubepods", "libpod", "lxc", "buildkit"};
+    read_text("/proc/1/cgroup", text);
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        if (strstr(text, groups[i])) {
+            return groups[i];
+        }
+    }
+    return NULL;
+}
+
+typedef bool place_test(const char *place);
+
+static bool any_mount(place_test *wanted) {
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    char line[2 * PATH_LIMIT];
+    bool found = false;
+    while (mounts && !found && fgets(line, sizeof line, mounts)) {
+        char place[PATH_LIMIT];
+        found = sscanf(line, "%*s %*s %*s %*s %4095s", place) == 1 && wanted(place);
+    }
+    if (mounts) {
+        fclose(mounts);
+    }
+    return found;
+}
+
+static bool is_root(const char *place) {
+    return strcmp(place, "/") == 0;
+}
+
+static bool hides_proc(const char *place) {
+    return path_below(place, "/proc") && !path_at_or_below(place, "/proc/sys/fs/binfmt_misc") &&
+           !path_at_or_below(place, "/proc/fs/nfsd");
+}
+
+bool surround_masks_proc(void) {
+    return any_mount(hides_proc);
+}
+
+bool surround_chroot(void) {
+    return access("/proc/self/mountinfo", R_OK) == 0 && !any_mount(is_root);
+}
+
+/* gVisor answers the same build date on every machine. */
+bool surround_gvisor(void) {
+    char text[TEXT_LIMIT];
+    read_text("/proc/version", text);
+    return strcasestr(text, "gvisor") || strstr(text, "#1 SMP Sun Jan 10 15:06:54 PST 2016");
+}
+
+bool surround_selinux(void) {
+    char context[TEXT_LIMIT];
+    read_text("/proc/self/attr/current", context);
+    return surround_setting("/sys/fs/selinux/enforce") == 1 && context[0] &&
+           strncmp(context, "unconfined_u:", 13) != 0 && strncmp(context, "system_u:system_r:unconfined", 28) != 0;
+}
+
+bool surround_rhel7_off(void) {
+    char text[TEXT_LIMIT];
+    read_text("/sys/module/user_namespace/parameters/enable", text);
+    return text[0] == 'N';
+}
