@@ -123,9 +123,7 @@ def test_a_closed_sysctl_is_opened_now_and_for_the_next_boot(site: Site) -> None
     assert host.get("/proc/sys/user/max_user_namespaces") == b"15000\n"
     setting = host.get("/etc/sysctl.d/60-fleetbox-max-user-namespaces.conf")
     assert b"user.max_user_namespaces = 15000" in setting
-    assert "Undo: rm /etc/sysctl.d/60-fleetbox-max-user-namespaces.conf" in " ".join(
-        site.first.output.split()
-    )
+    assert "Undo: this role with userns_state: absent" in " ".join(site.first.output.split())
 
 
 def test_an_open_host_gets_no_kernel_setting(site: Site) -> None:
