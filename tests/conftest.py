@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.support.hosts.fixtures"]
+pytest_plugins = ["tests.support.hosts.fixtures", "tests.escape.table"]
 
 REPO = Path(__file__).resolve().parent.parent
 # No passwd entry on purpose: the launcher must not depend on one.

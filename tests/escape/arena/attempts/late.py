@@ -1,0 +1,132 @@
+"""What appears on the host after the launch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from tests.escape.arena.attempt import Attempt
+from tests.escape.arena.attempts.secrets import ssh_key
+from tests.escape.arena.oracle import changed, token_came_out
+from tests.escape.arena.world import World
+
+NO_LAUNCHER = frozenset({"launcher"})
+
+
+def _mountpoint(world: World) -> None:
+    """systemd makes every mount shared; a sandbox that is a slave of it receives what comes later."""
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)
+    world.stack.callback(subprocess.run, ["mount", "--make-rprivate", "/"], check=True)
+    world.make("usb")
+    world.params["place"] = str(world.at("usb"))
+
+
+def _mount(world: World) -> bool:
+    place = str(world.params["place"])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0777", "stick", place], check=True)
+    world.stack.callback(subprocess.run, ["umount", place], check=True)
+    world.file(f"{place}/secret", f"{world.token}\n")
+    world.victim(f"{place}/victim")
+    return False
+
+
+def _rewritten(world: World) -> None:
+    world.secret(".netrc")
+    world.mask(".netrc")
+
+
+def _rewrite(world: World) -> bool:
+    """As editors and tools save: a new file, renamed over the old one."""
+    world.secret(".netrc.new")
+    os.rename(world.at(".netrc.new"), world.at(".netrc"))
+    return False
+
+
+def _nothing_yet(world: World) -> None:
+    world.params["secret"] = str(world.at(".npmrc"))
+    world.mask(".npmrc")
+
+
+def _log_in(world: World) -> bool:
+    """npm login, or cargo login, in another window."""
+    world.secret(".npmrc")
+    return False
+
+
+def _new_history(world: World) -> None:
+    world.params["secret"] = str(world.at(".psql_history"))
+
+
+def _write_history(world: World) -> bool:
+    world.secret(".psql_history")
+    return False
+
+
+def _denied_directory(world: World) -> None:
+    ssh_key(world)
+    world.params["secret"] = str(world.at(".ssh/later"))
+
+
+def _add_a_key(world: World) -> bool:
+    world.secret(".ssh/later")
+    return False
+
+
+READ = "meet(); show(secret)"
+
+ATTEMPTS = (
+    Attempt(
+        "write-a-late-mount",
+        "a stick that is plugged in while the sandbox runs, mounted writable",
+        "private propagation",
+        NO_LAUNCHER,
+        'meet(); write(place + "/victim")',
+        _mountpoint,
+        changed,
+        during=_mount,
+        also=("bullseye", "trixie"),
+    ),
+    Attempt(
+        "read-a-key-that-came-later",
+        "a new file in a denied directory",
+        "masks",
+        frozenset({"masks"}),
+        READ,
+        _denied_directory,
+        token_came_out,
+        during=_add_a_key,
+    ),
+    Attempt(
+        "read-a-replaced-file",
+        "~/.netrc, denied, is replaced by rename while the sandbox runs",
+        "masks of files",
+        NO_LAUNCHER,
+        READ,
+        _rewritten,
+        token_came_out,
+        during=_rewrite,
+        open="a file mask lasts until somebody on the host renames another file over it",
+    ),
+    Attempt(
+        "read-a-file-that-came-later",
+        "~/.npmrc, denied but not there at the launch",
+        "masks of files",
+        NO_LAUNCHER,
+        READ,
+        _nothing_yet,
+        token_came_out,
+        during=_log_in,
+        open="a credential file that is created after a launch is readable in that launch",
+    ),
+    Attempt(
+        "read-a-later-match",
+        "~/.psql_history, denied by a pattern, not there at the launch",
+        "masks of files",
+        NO_LAUNCHER,
+        READ,
+        _new_history,
+        token_came_out,
+        during=_write_history,
+        open="a glob rule masks the files that exist at launch",
+    ),
+)

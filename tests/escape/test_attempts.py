@@ -1,0 +1,45 @@
+"""Every attempt succeeds without the defence it targets, and is stopped inside `fleetbox-run`."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.escape.arena import attempts
+from tests.escape.arena.attempt import Attempt
+from tests.escape.conftest import ArenaOf
+from tests.escape.hosts import SPECS
+
+pytestmark = pytest.mark.host
+
+
+def _cases() -> Iterator[object]:
+    for kind in SPECS:
+        for attempt in attempts.ALL:
+            if kind in (attempt.host, *attempt.also):
+                marks = [pytest.mark.xfail(strict=True, reason=attempt.open)] if attempt.open else []
+                yield pytest.param(kind, attempt, id=f"{kind}-{attempt.id}", marks=marks)
+
+
+@pytest.mark.parametrize(("kind", "attempt"), list(_cases()))
+def test_refused(
+    arena_of: ArenaOf, kind: str, attempt: Attempt, record_property: Callable[[str, object], None]
+) -> None:
+    control, inside = arena_of(kind).run(attempt.id, "control", "fleetbox")
+    record_property("escape", (kind, attempt.id, control.escaped, inside.escaped, inside.reason))
+    assert control.reached, f"the control run never started: {control}"
+    assert control.escaped, f"it does not succeed even without {attempt.targets}: {control}"
+    assert not inside.timed_out, inside
+    assert not inside.escaped, f"it succeeded inside fleetbox-run: {inside}"
+    if attempt.refused is None and not attempt.may_be_refused:
+        assert inside.reached, f"it was never tried: {inside}"
+    elif attempt.refused:
+        assert (inside.reached, inside.code) == (False, 125), inside
+        assert attempt.refused in inside.error, inside
+    else:
+        assert inside.reached or inside.code, inside
+
+
+def test_there_are_enough_and_each_is_one() -> None:
+    names = [attempt.id for attempt in attempts.ALL]
+    assert len(names) == len(set(names))
+    assert len(names) >= 55
