@@ -146,7 +146,6 @@ os.unlink(pointer); os.makedirs(workspace + "/.git/hooks"); write(workspace + "/
         'write(workspace + "/sub/.git/hooks/pre-commit")',
         _nested,
         exists("ws/sub/.git/hooks/pre-commit"),
-        open="only the top of a writable root has its names protected",
     ),
     Attempt(
         "make-a-missing-name",
