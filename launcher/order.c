@@ -108,7 +108,7 @@ static bool changes_nothing(const struct entry *entry, const struct entry *above
     if (!above) {
         return visible ? entry->access == ACCESS_READ && entry->kind == ENTRY_BIND : entry->access == ACCESS_NONE;
     }
-    if (above->access == ACCESS_NONE && (entry->narrows || entry->kind == ENTRY_MISSING)) {
+    if ((above->access == ACCESS_NONE && entry->narrows) || (above->access != ACCESS_WRITE && entry->kind == ENTRY_MISSING)) {
         return true;
     }
     switch (above->kind) {
