@@ -36,6 +36,20 @@ char *mem_copy(const char *text, size_t length) {
     return copy;
 }
 
+char *cut(char **rest, char separator) {
+    char *part = *rest;
+    if (!part) {
+        return NULL;
+    }
+    char *end = part;
+    while (*end && *end != separator) {
+        end++;
+    }
+    *rest = *end ? end + 1 : NULL;
+    *end = '\0';
+    return part;
+}
+
 char *mem_text(const char *format, ...) {
     va_list args;
     va_start(args, format);

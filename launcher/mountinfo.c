@@ -25,12 +25,11 @@ void mountinfo_unescape(char *text) {
 
 /* "ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS ...": the options begin with "rw" or "ro". */
 static bool read_line(struct mount *mount, char *line) {
-    char *save;
-    char *field = strtok_r(line, " ", &save);
+    char *field = cut(&line, ' ');
     for (int i = 0; field && i < 4; i++) {
-        field = strtok_r(NULL, " ", &save);
+        field = cut(&line, ' ');
     }
-    const char *options = field ? strtok_r(NULL, " ", &save) : NULL;
+    const char *options = cut(&line, ' ');
     if (!options) {
         return false;
     }
@@ -47,8 +46,7 @@ bool mountinfo_read(struct mounts *mounts) {
     size_t length;
     char *text = read_limited(fd, TABLE_LIMIT, &length, "the mount table");
     close(fd);
-    char *save;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line; (line = cut(&text, '\n'));) {
         struct mount mount;
         if (read_line(&mount, line)) {
             mounts->item = mem_grow(mounts->item, mounts->count, &mounts->room, sizeof *mounts->item);

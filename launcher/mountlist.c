@@ -77,7 +77,6 @@ static size_t put_entry(char *text, const struct entry *entry) {
         to = put_escaped(to, entry->target);
     }
     *to++ = ';';
-    *to++ = ' ';
     return (size_t)(to - text);
 }
 
@@ -143,12 +142,11 @@ static bool read_kind(enum job_kind *kind, const char *word) {
 }
 
 static bool read_job(struct job *job, char *text) {
-    char *save;
-    const char *word = strtok_r(text, " ", &save);
-    const char *identity = strtok_r(NULL, " ", &save);
-    char *path = strtok_r(NULL, " ", &save);
-    char *target = strtok_r(NULL, " ", &save);
-    if (!path || !read_kind(&job->kind, word) || !read_identity(&job->identity, identity)) {
+    const char *word = cut(&text, ' ');
+    const char *identity = cut(&text, ' ');
+    char *path = cut(&text, ' ');
+    char *target = cut(&text, ' ');
+    if (!path || text || !read_kind(&job->kind, word) || !read_identity(&job->identity, identity)) {
         return false;
     }
     if ((job->kind == JOB_LINK) != (target != NULL)) {
@@ -164,12 +162,8 @@ static bool read_job(struct job *job, char *text) {
 }
 
 bool mountlist_read(struct jobs *jobs, char *text) {
-    char *save;
-    for (char *part = strtok_r(text, ";", &save); part; part = strtok_r(NULL, ";", &save)) {
+    for (char *part; (part = cut(&text, ';')) && *part;) {
         struct job job = {.source = -1};
-        if (strcmp(part, " ") == 0) {
-            continue;
-        }
         if (!read_job(&job, part)) {
             return false;
         }
