@@ -56,8 +56,10 @@ static void add_dev(const struct launch *launch, const struct bwrap *bwrap, stru
     for (size_t i = 0; i < launch->devices.count; i++) {
         ADD(argv, "--dev-bind", launch->devices.item[i], launch->devices.item[i]);
     }
-    add_perms(argv, bwrap, "1777");
-    ADD(argv, "--tmpfs", "/dev/shm", "--remount-ro", "/dev");
+    if (!bwrap->inner_mounts) {
+        add_perms(argv, bwrap, "1777");
+        ADD(argv, "--tmpfs", "/dev/shm", "--remount-ro", "/dev");
+    }
 }
 
 /* Making each read-only is what costs, because bwrap reads the mount table for it: 300 masks take 9 times as long

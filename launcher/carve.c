@@ -387,6 +387,17 @@ static void each_job(const struct carving *carving, void (*act)(const struct car
     }
 }
 
+/* bwrap has left both as they come: its own way to a read-only mount reads the mount table once more. */
+static void finish_dev(const struct carving *carving) {
+    int dev = open_without_links(AT_FDCWD, "/dev");
+    int shm = open_without_links(AT_FDCWD, "/dev/shm");
+    if (dev < 0 || shm < 0 || !mount_fresh(shm) || !make_read_only(dev)) {
+        give_up(carving->control, "cannot prepare /dev: %s", strerror(errno));
+    }
+    close(dev);
+    close(shm);
+}
+
 /* Every source that has to be opened early is a descriptor; the workload gets the limit that its caller had. */
 static struct rlimit make_room(const struct carving *carving) {
     struct rlimit before;
@@ -426,6 +437,7 @@ void carve(int control, struct jobs *jobs) {
     if (!scratch_close(&carving.scratch)) {
         give_up(control, "cannot take the masks' source away: %s", strerror(errno));
     }
+    finish_dev(&carving);
     each_job(&carving, verify);
     setrlimit(RLIMIT_NOFILE, &limit);
     umask(mask);
