@@ -194,6 +194,7 @@ static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bo
         add_expected(launch, argv);
     }
     landlock_words(launch, argv);
+    limits_words(launch, controlled, argv);
     strings_add(argv, "--");
     for (char **word = launch->options.command; *word; word++) {
         strings_add(argv, *word);

@@ -230,6 +230,7 @@ static void add_op(struct launch *launch, const struct op *op) {
         case OP_ENV_SET:
         case OP_SECCOMP:
         case OP_PROGRAM:
+        case OP_LIMIT:
             break;
     }
 }

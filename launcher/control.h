@@ -20,6 +20,8 @@ enum message_type {
     MESSAGE_REFUSED,         /* `text` says why: nothing was executed */
     MESSAGE_NOT_EXECUTED,    /* `value` is the errno of exec */
     MESSAGE_ENDED,           /* `value` is the workload's wait status */
+    MESSAGE_OUT_OF_TIME,     /* its time is over: it was asked to end, and will be ended */
+    MESSAGE_GO,              /* to the inner stage, where it waits: it has been placed in its cgroup */
     MESSAGE_SIGNAL,          /* to the inner stage: `value` is the signal to send to the workload */
 };
 

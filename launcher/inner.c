@@ -111,7 +111,7 @@ static void give_up_capabilities(const struct inner *inner) {
 }
 
 void inner_main(char **argv) {
-    struct inner inner = {.tend = {.control = -1}, .filter = -1};
+    struct inner inner = {.tend = {.control = -1, .clock = -1}, .filter = -1};
     parse(&inner, argv);
     /* From here on the workload's user cannot open our descriptors or memory through /proc/1. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -8,6 +8,7 @@
 #include "entries.h"
 #include "files.h"
 #include "landlock.h"
+#include "limits.h"
 #include "mem.h"
 #include "plan.h"
 #include "resolve.h"
@@ -46,6 +47,7 @@ struct launch {
     struct strings env; /* the workload's, NAME=VALUE */
     bool new_session;
     struct landlock landlock;
+    struct limits limits;
 };
 
 #endif

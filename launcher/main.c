@@ -44,7 +44,7 @@ static const char help[] =
     "  --mounts WHO      who mounts what restricts: inner (default where it can) or bwrap\n"
     "  --version\n"
     "\n"
-    "Exit status: CMD's own; 125 refused; 126 not executable; 127 not found; 128+n ended by signal n.\n"
+    "Exit status: CMD's own; 124 out of time; 125 refused; 126 not executable; 127 not found; 128+n ended by signal n.\n"
     "Example: fleetbox-run -- nvidia-smi\n";
 
 static _Noreturn void usage_error(const char *problem, const char *word) {
@@ -208,6 +208,7 @@ static void prepare(struct launch *launch) {
         run_without_sandbox(launch);
     }
     landlock_choose(launch);
+    limits_choose(launch);
     find_places(launch);
     launch->state_dir = state_dir(launch->caller.uid);
     collect_roots(launch);
@@ -246,6 +247,7 @@ static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size
 }
 
 static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
+    limits_prepare(launch);
     lock_settle(launch->plan.policy, &launch->agreed, &launch->entries);
     struct outcome outcome = try_each(launch, bwraps, count, filter);
     if (!outcome.started && launch->plan.host_pids && !launch->host_pids) {

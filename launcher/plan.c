@@ -12,7 +12,7 @@
 #define MAGIC "fleetbox-launch-plan"
 #define REFRESH "compile the policy again with the fleetbox version that this launcher came with"
 
-enum { VALUE_LIMIT = 32 * 1024, NAME_LIMIT = 128, HEX_DIGITS = 64 };
+enum { VALUE_LIMIT = 32 * 1024, NAME_LIMIT = 128, HEX_DIGITS = 64, AMOUNT_DIGITS = 18 };
 
 /* What is left to read. Every string is NUL-terminated inside the bounds, or reading it refuses. */
 struct reader {
@@ -102,6 +102,16 @@ static bool is_program(const char *text) {
     return is_place(text) || (!strchr(text, '/') && text[0] != '$' && path_is_plain_relative(text));
 }
 
+static bool is_limit(const char *text) {
+    return strcmp(text, "memory") == 0 || strcmp(text, "pids") == 0 || strcmp(text, "wall") == 0;
+}
+
+/* Decimal, no zero, small enough for every place that it is put in. */
+static bool is_amount(const char *text) {
+    size_t length = strspn(text, "0123456789");
+    return length > 0 && length <= AMOUNT_DIGITS && text[length] == '\0' && text[0] != '0';
+}
+
 static bool is_access(const char *text) {
     return strcmp(text, "write") == 0 || strcmp(text, "read") == 0 || strcmp(text, "none") == 0;
 }
@@ -158,6 +168,7 @@ static const struct {
     [OP_ENV_SET] = {"env-set", {is_variable, is_value}},
     [OP_SECCOMP] = {"seccomp", {is_arch, is_variant, plan_is_name}},
     [OP_PROGRAM] = {"program", {is_program}},
+    [OP_LIMIT] = {"limit", {is_limit, is_amount}},
 };
 
 /* Returns how many records the head has. */

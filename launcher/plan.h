@@ -35,6 +35,7 @@ enum op_kind {
     OP_ENV_SET,
     OP_SECCOMP,
     OP_PROGRAM,
+    OP_LIMIT,
 };
 
 struct op {

@@ -74,6 +74,7 @@ void show_words(const struct launch *launch, const char *bwrap, int filter) {
     line("network", plan->network == NETWORK_NONE ? "loopback only" : "the host's", "network.mode");
     line("seccomp", launch->files.filter_path[filter], filter == FILTER_UNIX ? "AF_UNIX allowed" : "no AF_UNIX");
     landlock_show(launch);
+    limits_show(launch);
     line(plan->root == ROOT_HOST ? "read" : "none", "/", "filesystem.root");
     line("private", "/dev", "default");
     for (size_t i = 0; i < launch->devices.count; i++) {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -10,9 +11,11 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "control.h"
 #include "env.h"
 #include "fds.h"
@@ -34,6 +37,8 @@ struct watch {
     bool ended;
     int workload_status;
     int exec_errno;
+    int clock; /* later than the inner stage's own, should that be stopped; -1: no limit */
+    bool overdue;
 };
 
 /* Blocked here and in bwrap, which would otherwise die of a Ctrl-C before the workload has handled it.
@@ -107,9 +112,36 @@ static void read_signal(struct watch *watch) {
     }
 }
 
+/* The kernel says who sent it, as a process number of ours: the inner stage knows only its own. */
+static ssize_t receive(int control, struct message *message, pid_t *sender) {
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(struct ucred))];
+    } from;
+    struct iovec part = {message, sizeof *message - 1};
+    struct msghdr whole = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &from, .msg_controllen = sizeof from};
+    ssize_t length = recvmsg(control, &whole, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *header = length > 0 ? CMSG_FIRSTHDR(&whole) : NULL;
+    if (header && header->cmsg_type == SCM_CREDENTIALS) {
+        struct ucred credentials;
+        memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
+        *sender = credentials.pid;
+    }
+    return length;
+}
+
+static void place_in_cgroup(const struct watch *watch, pid_t inner) {
+    if (inner <= 0 || !cgroup_place(inner)) {
+        refuse("look at who may write cgroup.procs there", "cannot put the sandbox into a cgroup below %s: %s",
+               watch->launch->limits.cgroup, strerror(errno));
+    }
+    tell(watch->control, MESSAGE_GO, 0, NULL);
+}
+
 static void read_control(struct watch *watch) {
     struct message message;
-    ssize_t length = recv(watch->control, &message, sizeof message - 1, MSG_DONTWAIT);
+    pid_t sender = 0;
+    ssize_t length = receive(watch->control, &message, &sender);
     if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -121,6 +153,13 @@ static void read_control(struct watch *watch) {
     switch (message.type) {
         case MESSAGE_STARTING:
             watch->started = true;
+            if (watch->launch->limits.cgroup) {
+                place_in_cgroup(watch, sender);
+            }
+            break;
+        case MESSAGE_OUT_OF_TIME:
+            watch->overdue = true;
+            warn("the workload had %" PRIu64 " seconds (process.limits.wall) and is being ended", watch->launch->limits.wall);
             break;
         case MESSAGE_CANNOT_MOUNT:
             watch->cannot_mount = true;
@@ -141,8 +180,10 @@ static void read_control(struct watch *watch) {
 
 static void watch_until_end(struct watch *watch) {
     while (!watch->bwrap_ended || !watch->control_ended) {
-        struct pollfd ready[] = {{watch->signals, POLLIN, 0}, {watch->control_ended ? -1 : watch->control, POLLIN, 0}};
-        int count = poll(ready, 2, watch->bwrap_ended ? LINGER_MS : -1);
+        struct pollfd ready[] = {{watch->signals, POLLIN, 0},
+                                 {watch->control_ended ? -1 : watch->control, POLLIN, 0},
+                                 {watch->clock, POLLIN, 0}};
+        int count = poll(ready, 3, watch->bwrap_ended ? LINGER_MS : -1);
         if (count == 0) {
             return;
         }
@@ -151,6 +192,10 @@ static void watch_until_end(struct watch *watch) {
         }
         if (ready[0].revents) {
             read_signal(watch);
+        }
+        if (ready[2].revents) {
+            watch->overdue = true;
+            kill(watch->bwrap, SIGKILL); /* the sandbox dies with it */
         }
     }
 }
@@ -161,6 +206,22 @@ static int not_executed(const struct launch *launch, int problem) {
         dprintf(STDERR_FILENO, "  hint: process.allowed_binaries of the policy must list it; --explain shows what it lists here\n");
     }
     return problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+}
+
+static int backup_clock(const struct launch *launch) {
+    if (!launch->limits.wall) {
+        return -1;
+    }
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)launch->limits.wall + 2 * LIMITS_GRACE}};
+    int clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (clock < 0 || timerfd_settime(clock, 0, &when, NULL) != 0) {
+        refuse("", "cannot keep the time of the workload: %s", strerror(errno));
+    }
+    return clock;
+}
+
+static int code_of(const struct watch *watch) {
+    return watch->overdue ? EXIT_OUT_OF_TIME : exit_code(watch->ended ? watch->workload_status : watch->bwrap_status);
 }
 
 struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv,
@@ -177,6 +238,10 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     watch.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
     watch.control = fd_high(pair[0]);
     int theirs = fd_high(pair[1]);
+    watch.clock = backup_clock(launch);
+    if (launch->limits.cgroup) {
+        setsockopt(watch.control, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
+    }
     watch.bwrap = start(launch, bwrap, argv, theirs, filter, locks);
     close(theirs); /* or the end of the sandbox would never be seen */
     watch_until_end(&watch);
@@ -186,5 +251,5 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
         return (struct outcome){true, false, not_executed(launch, watch.exec_errno)};
     }
     return (struct outcome){watch.started, watch.cannot_mount,
-                            exit_code(watch.ended ? watch.workload_status : watch.bwrap_status)};
+                            code_of(&watch)};
 }

@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,7 +43,7 @@ static int as_shells_say(const char *command, int problem) {
 }
 
 bool tend_takes(struct tend *tend, const char *option, const char *value) {
-    return landlock_takes(&tend->landlock, option, value);
+    return landlock_takes(&tend->landlock, option, value) || limits_takes(&tend->limits, option, value);
 }
 
 static void restore_signals(const struct tend *tend) {
@@ -59,6 +60,9 @@ static void restore_signals(const struct tend *tend) {
 /* The workload's side of the fork. Only here is Landlock entered: the inner stage stays outside of its domain, where
  * the workload can neither signal nor trace it, also without a PID namespace. */
 static _Noreturn void become_workload(const struct tend *tend, int ruleset, int report) {
+    if (!limits_enter(&tend->limits)) {
+        give_up(tend->control, "the kernel does not take the limits of the policy: %s", strerror(errno));
+    }
     if (ruleset >= 0 && !landlock_enter(ruleset)) {
         give_up(tend->control, "the kernel does not take the Landlock ruleset: %s", strerror(errno));
     }
@@ -115,6 +119,13 @@ static void end_descendants(const struct tend *tend) {
     }
 }
 
+static void set_clock(const struct tend *tend, uint64_t seconds) {
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)seconds}};
+    if (tend->clock < 0 || timerfd_settime(tend->clock, 0, &when, NULL) != 0) {
+        give_up(tend->control, "cannot keep the time of the workload: %s", strerror(errno));
+    }
+}
+
 static void read_control(const struct tend *tend) {
     struct message message;
     ssize_t length = recv(tend->control, &message, sizeof message, MSG_DONTWAIT);
@@ -139,12 +150,28 @@ static bool reap(const struct tend *tend, int *status) {
     return false;
 }
 
-static int wait_for_workload(const struct tend *tend, int children) {
+/* First asked to end, then ended: kill(-1) reaches everything in the PID namespace but ourselves. */
+static void out_of_time(struct tend *tend) {
+    if (tend->overdue) {
+        kill(getpid() == 1 ? -1 : tend->workload, SIGKILL);
+        return;
+    }
+    tend->overdue = true;
+    tell(tend->control, MESSAGE_OUT_OF_TIME, 0, NULL);
+    kill(tend->workload, SIGTERM);
+    kill(tend->workload, SIGCONT); /* a stopped one would not see it */
+    set_clock(tend, LIMITS_GRACE);
+}
+
+static int wait_for_workload(struct tend *tend, int children) {
     int status = 0;
     while (!reap(tend, &status)) {
-        struct pollfd ready[] = {{children, POLLIN, 0}, {tend->control, POLLIN, 0}};
-        if (poll(ready, 2, -1) <= 0) {
+        struct pollfd ready[] = {{children, POLLIN, 0}, {tend->control, POLLIN, 0}, {tend->clock, POLLIN, 0}};
+        if (poll(ready, 3, -1) <= 0) {
             continue;
+        }
+        if (ready[2].revents) {
+            out_of_time(tend);
         }
         struct signalfd_siginfo info;
         if (ready[0].revents && read(children, &info, sizeof info) < 0) {
@@ -155,6 +182,15 @@ static int wait_for_workload(const struct tend *tend, int children) {
         }
     }
     return status;
+}
+
+/* The parent moves us into the cgroup of the launch; whatever we start from then on begins there. */
+static void wait_for_cgroup(const struct tend *tend) {
+    struct message message;
+    if (tend->limits.waits && (recv(tend->control, &message, sizeof message, 0) < (ssize_t)offsetof(struct message, text) ||
+                               message.type != MESSAGE_GO)) {
+        _exit(EXIT_SIGNAL_BASE + SIGKILL);
+    }
 }
 
 static int watch_children(void) {
@@ -177,6 +213,7 @@ void tend_workload(struct tend *tend) {
     }
     int children = watch_children();
     tell(tend->control, MESSAGE_STARTING, 0, NULL);
+    wait_for_cgroup(tend);
     int problem = execute(tend);
     if (problem) {
         if (tend->control < 0) {
@@ -185,8 +222,12 @@ void tend_workload(struct tend *tend) {
         tell(tend->control, MESSAGE_NOT_EXECUTED, problem, NULL);
         _exit(problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
     }
+    if (tend->limits.wall) {
+        tend->clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        set_clock(tend, tend->limits.wall);
+    }
     int status = wait_for_workload(tend, children);
     end_descendants(tend);
     tell(tend->control, MESSAGE_ENDED, status, NULL);
-    _exit(exit_code(status));
+    _exit(tend->overdue ? EXIT_OUT_OF_TIME : exit_code(status));
 }

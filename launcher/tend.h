@@ -7,13 +7,17 @@
 #include <sys/types.h>
 
 #include "landlock.h"
+#include "limits.h"
 
 struct tend {
     int control; /* -1: nobody listens, messages go to stderr */
     uint64_t blocked;
     char **command;
     struct landlock landlock;
+    struct limits limits;
     pid_t workload;
+    int clock; /* readable when the workload's time is over; -1: it has all the time */
+    bool overdue;
 };
 
 /* Takes one of the inner stage's arguments that is about the workload's start; false for any other. */

@@ -108,9 +108,19 @@ PARITY: tuple[Row, ...] = (
         "a PID namespace, unless no fresh /proc can be mounted; then host processes are seen, and with "
         "Landlock of Linux 6.12 none can be signalled",
     ),
-    Row("process.limits.memory", _NOT_BUILT, "needs a cgroup, which is not built"),
-    Row("process.limits.pids", _NOT_BUILT, "needs a cgroup, which is not built"),
-    Row("process.limits.wall", _NOT_BUILT, "the launcher's clock is not built"),
+    Row(
+        "process.limits.memory",
+        _PARTIAL,
+        "a cgroup of the launch, where the user has one delegated (a systemd user session); elsewhere a "
+        "limit on the data of each process, and the launcher says so",
+    ),
+    Row(
+        "process.limits.pids",
+        _PARTIAL,
+        "a cgroup of the launch, where the user has one delegated; elsewhere a limit of the user in the "
+        "sandbox, with which Linux before 5.14 counts the user's other processes as well",
+    ),
+    Row("process.limits.wall", _ENFORCED, "the inner stage's clock: SIGTERM, and SIGKILL 5 seconds later"),
     Row("devices.gpu.mode", _ENFORCED, "device nodes bound at launch, or refused"),
     Row("devices.gpu.vendors", _ENFORCED, "the nodes of CUDA", "nvidia"),
     Row("devices.gpu.vendors", _ENFORCED, "/dev/dxg and its libraries", "wsl"),

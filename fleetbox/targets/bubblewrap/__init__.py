@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from fleetbox.hostside import paths
 from fleetbox.policy import ResolvedPolicy
+from fleetbox.policy.amounts import duration_seconds, memory_bytes
 from fleetbox.policy.model import PROTECTED_PARTS, Access, GpuMode, Mode, Root
 from fleetbox.policy.paths import split_glob
 from fleetbox.targets.bubblewrap import defaults, operations, plan, seccomp
@@ -52,6 +53,7 @@ def launch_plan(policy: ResolvedPolicy) -> tuple[Operation, ...]:
         *_protected(policy),
         *_defaults(policy),
         *_programs(policy),
+        *_limits(policy),
         *_environment(policy),
         *(operations.Seccomp(f.arch, f.variant, f.file_name) for f in _filters(policy)),
     )
@@ -138,6 +140,18 @@ def _defaults(policy: ResolvedPolicy) -> Iterator[Operation]:
 
 def _programs(policy: ResolvedPolicy) -> Iterator[Operation]:
     yield from map(operations.Program, policy.process.allowed_binaries or ())
+
+
+def _limits(policy: ResolvedPolicy) -> Iterator[Operation]:
+    limits = policy.process.limits
+    amounts = {
+        "memory": memory_bytes(limits.memory) if limits.memory else None,
+        "pids": limits.pids,
+        "wall": duration_seconds(limits.wall) if limits.wall else None,
+    }
+    for name, amount in amounts.items():
+        if amount is not None:
+            yield operations.Limit(name, str(amount))
 
 
 def _environment(policy: ResolvedPolicy) -> Iterator[Operation]:

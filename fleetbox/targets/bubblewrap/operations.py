@@ -333,10 +333,24 @@ class Program(Operation):
         return f"may be executed: {self.program}"
 
 
+@dataclass(frozen=True)
+class Limit(Operation):
+    """Bytes, a number of processes, or seconds."""
+
+    name: str
+    amount: str
+    op = "limit"
+    checks = (_one_of("memory", "pids", "wall"), _matches(r"[1-9][0-9]{0,17}"))
+
+    def describe(self) -> str:
+        unit = {"memory": "bytes of memory", "pids": "processes and threads", "wall": "seconds"}
+        return f"limit: {self.amount} {unit[self.name]}"
+
+
 # Each exactly once, in this order, before everything else.
 HEAD = (Policy, Mode, Root, Workspace, Tmp, Network, Nested, HostPids, UnixSockets, Gpu, Landlock)
 # Any number, in any order: the launcher sorts them.
 REPEATED = (
     *(GpuVendor, Device, Rule, Glob, Protect, ProtectPart),
-    *(Mask, MaskWsl, Keep, Minimal, EnvPass, EnvSet, Seccomp, Program),
+    *(Mask, MaskWsl, Keep, Minimal, EnvPass, EnvSet, Seccomp, Program, Limit),
 )

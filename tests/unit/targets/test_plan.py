@@ -38,6 +38,7 @@ ONE_OF_EACH = (
     op.EnvSet("EMPTY", ""),
     op.Seccomp("x86_64", "unix", "seccomp-x86_64-unix.bpf"),
     op.Program("git"),
+    op.Limit("memory", "1024"),
 )
 
 

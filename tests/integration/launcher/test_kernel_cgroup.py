@@ -1,0 +1,120 @@
+"""`process.limits` in a delegated cgroup, as a user's session has it: kernel and systemd of its own."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetbox.hostside import paths
+from tests.support.hosts.lab import Lab
+from tests.support.hosts.spec import HostSpec
+from tests.support.provision import WORKSPACE, Provisioned, provisioned
+
+pytestmark = pytest.mark.host
+
+POLICIES = {
+    "free": "filesystem: {tmp: private}\n",
+    "memory": "process: {limits: {memory: 64MiB}}\n",
+    "pids": "process: {limits: {pids: 20}}\n",
+    "both": "process: {limits: {memory: 256MiB, pids: 100, wall: 1h}}\n",
+}
+SLICE = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice"
+SCOPE = ("env", "XDG_RUNTIME_DIR=/run/user/1000", "systemd-run", "--user", "--scope", "--quiet", "--")
+
+
+@pytest.fixture(scope="module")
+def box(lab: Lab, launcher: Path) -> Iterator[Provisioned]:
+    with provisioned(lab, launcher, HostSpec.of("delegated", kind="uml-systemd")) as (made,):
+        made.activate(POLICIES)
+        made.change(
+            "loginctl enable-linger dev; until test -S /run/user/1000/systemd/private; do sleep 0.2; done"
+        )
+        yield made
+
+
+def launch(
+    box: Provisioned, policy: str, script: str, *, options: tuple[str, ...] = ()
+) -> "subprocess.CompletedProcess[bytes]":
+    command = [
+        paths.LAUNCHER,
+        "--workspace",
+        WORKSPACE,
+        "--policy",
+        policy,
+        *options,
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]
+    return box.host.ssh([*SCOPE, *command], check=False)
+
+
+def left(box: Provisioned) -> list[str]:
+    return [name for name in box.change(f"ls {SLICE}").split() if name.startswith("fleetbox-")]
+
+
+def test_all_processes_together_get_no_more_memory_than_the_policy_says(box: Provisioned) -> None:
+    """Each takes less than the limit, so that only a cgroup can tell."""
+    stay = "python3 -c 'b = bytearray(40 << 20); import time; time.sleep(3)'"
+    script = f"{stay} & {stay} & wait"
+    done = launch(box, "memory", f"({script}) 2>&1")
+    assert b"process.limits.memory was reached: the kernel ended" in done.stderr, done
+    assert b"holds for each process" not in done.stderr
+    assert b"was reached" not in launch(box, "free", f"({script}) 2>&1").stderr
+    assert left(box) == []
+
+
+FORK = """
+import os, time
+made = 0
+try:
+    while made < 60:
+        if os.fork() == 0: time.sleep(60); os._exit(0)
+        made += 1
+except BlockingIOError: pass
+print(made, flush=True)
+"""
+
+
+def test_no_more_processes_than_the_policy_says_and_none_is_left(box: Provisioned) -> None:
+    done = launch(box, "pids", f"exec python3 -c '{FORK}'")
+    assert done.stdout == b"19\n", done
+    assert b"process.limits.pids was reached" in done.stderr
+    assert left(box) == []
+
+
+def test_the_workload_and_its_end_are_as_without_limits(box: Provisioned) -> None:
+    done = launch(box, "both", "echo out; echo err >&2; exit 7")
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"out\n", b"err\n")
+    assert left(box) == []
+
+
+def test_explain_names_the_cgroup(box: Provisioned) -> None:
+    said = launch(box, "both", "true", options=("--explain",)).stdout.decode()
+    assert f"limit     bytes of memory 268435456  ({SLICE})" in said
+    assert f"limit     processes and threads 100  ({SLICE})" in said
+    assert left(box) == []
+
+
+def test_a_killed_launchers_cgroup_goes_with_the_next_launch(box: Provisioned) -> None:
+    script = f"{' '.join(SCOPE)} {paths.LAUNCHER} --workspace {WORKSPACE} --policy pids -- sleep 60"
+    box.host.ssh(["sh", "-c", f"{script} & sleep 2; pkill -KILL -x fleetbox-run; wait"], check=False)
+    assert len(left(box)) == 1, "or nothing is shown"
+    assert launch(box, "pids", "exit 0").returncode == 0
+    assert left(box) == []
+
+
+def test_a_running_launchers_cgroup_is_not_taken_for_a_stale_one(box: Provisioned) -> None:
+    command = f"{paths.LAUNCHER} --workspace {WORKSPACE} --policy pids --"
+    scope = " ".join(SCOPE)
+    script = f"{scope} {command} sleep 4 & sleep 2; {scope} {command} true; echo $?; wait $!; echo $?"
+    assert box.host.ssh(["sh", "-c", script], check=False).stdout == b"0\n0\n"
+    assert left(box) == []
+
+
+def test_without_a_delegated_cgroup_the_weaker_way_is_said(box: Provisioned) -> None:
+    done = box.sh("echo ran", policy="both")
+    assert done.stdout == "ran\n"
+    assert "process.limits.memory holds for each process" in done.stderr
