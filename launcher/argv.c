@@ -30,7 +30,7 @@ static void add_perms(struct strings *argv, const struct bwrap *bwrap, const cha
 }
 
 static void add_namespaces(const struct launch *launch, const struct bwrap *bwrap, struct strings *argv) {
-    ADD(argv, "--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try");
+    ADD(argv, bwrap->is_setuid ? "--unshare-user-try" : "--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try");
     if (!launch->host_pids) {
         ADD(argv, "--unshare-pid", "--as-pid-1");
     }

@@ -2,23 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fds.h"
+#include "help.h"
 #include "path.h"
 #include "paths.h"
 #include "refuse.h"
 
-enum { HELP_LIMIT = 64 * 1024 };
-
-#define CACHE_VERSION "2"
+#define CACHE_VERSION "3"
 
 static const struct {
     const char *option;
@@ -34,6 +31,8 @@ static const struct {
     {"--remount-ro", FEATURE_REMOUNT_RO, "0.1.3"},
     {"--cap-add", FEATURE_CAP_ADD, NULL},
 };
+
+enum { KNOWN = sizeof options / sizeof *options };
 
 static bool in_writable_root(const struct launch *launch, const char *path) {
     return roots_holding(&launch->roots, path) != NULL;
@@ -53,7 +52,7 @@ static bool open_candidate(const struct launch *launch, const char *path, bool m
     if (access(path, X_OK) != 0 || !realpath(path, canonical)) { /* realpath asks about every component */
         return false;
     }
-    int fd = open(canonical, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+    int fd = open(canonical, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK); /* a FIFO would wait */
     if (fd < 0) {
         return false;
     }
@@ -110,14 +109,19 @@ size_t bwrap_find(const struct launch *launch, struct bwrap found[BWRAP_CANDIDAT
     return count;
 }
 
-static const char *cache_path(const struct launch *launch, const struct bwrap *bwrap) {
+/* Its mode is part of it: newer ones answer nothing while they are setuid. */
+static const char *cache_path(const struct launch *launch, const struct stat *st) {
+    return mem_text("%s/bwrap-" CACHE_VERSION "-%jx-%jx-%jx.%lx-%jx-%o", launch->state_dir, (uintmax_t)st->st_dev,
+                    (uintmax_t)st->st_ino, (uintmax_t)st->st_mtim.tv_sec, (unsigned long)st->st_mtim.tv_nsec,
+                    (uintmax_t)st->st_size, (unsigned)st->st_mode);
+}
+
+static struct stat look_at(const struct bwrap *bwrap) {
     struct stat st;
     if (fstat(bwrap->fd, &st) != 0) {
         refuse("", "cannot look at %s: %s", bwrap->path, strerror(errno));
     }
-    return mem_text("%s/bwrap-" CACHE_VERSION "-%jx-%jx-%jx.%lx-%jx", launch->state_dir, (uintmax_t)st.st_dev,
-                    (uintmax_t)st.st_ino, (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec,
-                    (uintmax_t)st.st_size);
+    return st;
 }
 
 /* The answer is a link's target: one system call to read, atomic to write. */
@@ -140,33 +144,6 @@ static void write_cache(const char *path, unsigned features) {
     }
 }
 
-static const char *read_help(const struct bwrap *bwrap) {
-    int pipe_fd[2];
-    if (pipe2(pipe_fd, O_CLOEXEC) != 0) {
-        refuse("", "cannot make a pipe: %s", strerror(errno));
-    }
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pipe_fd[1], STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, pipe_fd[1], STDERR_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    char *argv[] = {(char *)"bwrap", (char *)"--help", NULL};
-    char *env[] = {NULL};
-    pid_t pid;
-    int problem = posix_spawn(&pid, bwrap->path, &actions, NULL, argv, env);
-    posix_spawn_file_actions_destroy(&actions);
-    close(pipe_fd[1]);
-    if (problem) {
-        refuse("install bubblewrap for this machine", "cannot run %s: %s", bwrap->path, strerror(problem));
-    }
-    size_t length;
-    const char *help = read_limited(pipe_fd[0], HELP_LIMIT, &length, "the output of bwrap --help");
-    close(pipe_fd[0]);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
-    }
-    return help;
-}
-
 static bool offers(const char *help, const char *option) {
     size_t length = strlen(option);
     for (const char *at = help; (at = strstr(at, option)); at += length) {
@@ -177,31 +154,68 @@ static bool offers(const char *help, const char *option) {
     return false;
 }
 
-/* A setuid one gives capabilities to root only. */
-static bool may_mount(const struct bwrap *bwrap) {
-    struct stat st;
-    return (bwrap->features & FEATURE_CAP_ADD) && !(bwrap->features & FEATURE_UNPRIVILEGED) &&
-           fstat(bwrap->fd, &st) == 0 && !(st.st_mode & S_ISUID);
+/* NULL, or why its features cannot be had. */
+static const char *ask(const struct bwrap *bwrap, unsigned *features) {
+    const char *help;
+    const char *problem = help_read(bwrap, &help);
+    *features = 0;
+    for (size_t i = 0; !problem && i < KNOWN; i++) {
+        *features |= offers(help, options[i].option) ? options[i].feature : 0;
+    }
+    return problem ? problem : *features ? NULL : "does not answer --help as bubblewrap does";
 }
 
-void bwrap_probe(const struct launch *launch, struct bwrap *bwrap) {
-    const size_t known = sizeof options / sizeof *options;
-    const char *cache = cache_path(launch, bwrap);
+static const char *missing(unsigned features, const char **since) {
+    for (size_t i = 0; i < KNOWN; i++) {
+        if (options[i].since && !(features & options[i].feature)) {
+            *since = options[i].since;
+            return options[i].option;
+        }
+    }
+    return NULL;
+}
+
+/* Fills in the feature set, from the cache where it can; NULL, or why this one cannot be used. */
+static const char *probe(const struct launch *launch, struct bwrap *bwrap, const char **hint) {
+    const struct stat st = look_at(bwrap);
+    const char *cache = cache_path(launch, &st);
+    bwrap->is_setuid = st.st_mode & S_ISUID;
     if (!read_cache(cache, &bwrap->features)) {
-        const char *help = read_help(bwrap);
-        bwrap->features = 0;
-        for (size_t i = 0; i < known; i++) {
-            bwrap->features |= offers(help, options[i].option) ? options[i].feature : 0;
+        const char *problem = ask(bwrap, &bwrap->features);
+        if (problem) {
+            *hint = bwrap->is_setuid ? mem_text("newer ones refuse to be setuid: chmod u-s %s", bwrap->path)
+                                     : "install bubblewrap for this machine";
+            return mem_text("%s %s", bwrap->path, problem);
         }
         write_cache(cache, bwrap->features);
     }
-    for (size_t i = 0; i < known; i++) {
-        if (options[i].since && !(bwrap->features & options[i].feature)) {
-            refuse(mem_text("install bubblewrap %s or newer", options[i].since), "%s has no %s", bwrap->path,
-                   options[i].option);
-        }
+    const char *since;
+    const char *option = missing(bwrap->features, &since);
+    if (option) {
+        *hint = mem_text("install bubblewrap %s or newer", since);
+        return mem_text("%s has no %s", bwrap->path, option);
     }
-    bwrap->inner_mounts = launch->options.mounts ? strcmp(launch->options.mounts, "inner") == 0 : may_mount(bwrap);
+    if (bwrap->is_setuid) { /* these are root's there, or (modes) keep its unprivileged half from mounting below */
+        bwrap->features &= ~(unsigned)(FEATURE_CAP_ADD | FEATURE_DISABLE_USERNS | FEATURE_PERMS);
+    }
+    bool may_mount = (bwrap->features & FEATURE_CAP_ADD) && !(bwrap->features & FEATURE_UNPRIVILEGED);
+    bwrap->inner_mounts = launch->options.mounts ? strcmp(launch->options.mounts, "inner") == 0 : may_mount;
+    return NULL;
+}
+
+size_t bwrap_usable(const struct launch *launch, struct bwrap *found, size_t count, size_t from) {
+    for (size_t i = from; i < count; i++) {
+        const char *hint;
+        const char *problem = probe(launch, &found[i], &hint);
+        if (!problem) {
+            return i;
+        }
+        if (from == 0 && i + 1 == count) {
+            refuse(hint, "%s", problem);
+        }
+        warn("%s%s%s", problem, i + 1 < count ? "; trying " : "", i + 1 < count ? found[i + 1].path : "");
+    }
+    return count;
 }
 
 void bwrap_cannot_mount(const struct launch *launch, struct bwrap *bwrap) {
@@ -210,5 +224,6 @@ void bwrap_cannot_mount(const struct launch *launch, struct bwrap *bwrap) {
     }
     bwrap->features |= FEATURE_UNPRIVILEGED;
     bwrap->inner_mounts = false;
-    write_cache(cache_path(launch, bwrap), bwrap->features);
+    const struct stat st = look_at(bwrap);
+    write_cache(cache_path(launch, &st), bwrap->features);
 }

@@ -20,6 +20,7 @@ struct bwrap {
     const char *path; /* canonical */
     int fd;
     unsigned features;
+    bool is_setuid;    /* it needs no user namespace, and gives root's privileges to root only */
     bool inner_mounts; /* the inner stage does what restricts */
 };
 
@@ -28,8 +29,9 @@ enum { BWRAP_CANDIDATES = 2 };
 /* In the order in which they are to be tried; returns how many. Refuses when there is none. */
 size_t bwrap_find(const struct launch *launch, struct bwrap found[BWRAP_CANDIDATES]);
 
-/* Fills in the feature set, from the cache in the state directory where it can. Refuses one that is too old. */
-void bwrap_probe(const struct launch *launch, struct bwrap *bwrap);
+/* Index of the first of these, starting at `from`, that has what is needed, its features filled in; `count` when none
+ * has. Warns of each that has not, and refuses when that leaves none at all (from == 0). */
+size_t bwrap_usable(const struct launch *launch, struct bwrap *found, size_t count, size_t from);
 
 /* Remembers that the inner stage of this one cannot mount. */
 void bwrap_cannot_mount(const struct launch *launch, struct bwrap *bwrap);

@@ -235,28 +235,33 @@ static struct outcome try_one(struct launch *launch, struct bwrap *bwrap, int fi
     return outcome;
 }
 
-static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
-    for (size_t i = 0;; i++) {
-        bwrap_probe(launch, &bwraps[i]);
+/* `last` becomes the one that was tried last. */
+static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size_t count, int filter,
+                               const char **last) {
+    for (size_t i = bwrap_usable(launch, bwraps, count, 0);;) {
+        *last = bwraps[i].path;
         struct outcome outcome = try_one(launch, &bwraps[i], filter);
-        if (outcome.started || i + 1 == count) {
+        size_t next = outcome.started ? count : bwrap_usable(launch, bwraps, count, i + 1);
+        if (next == count) {
             return outcome;
         }
-        warn("%s could not make the sandbox; trying %s", bwraps[i].path, bwraps[i + 1].path);
+        warn("%s could not make the sandbox; trying %s", bwraps[i].path, bwraps[next].path);
+        i = next;
     }
 }
 
 static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
     limits_prepare(launch);
     lock_settle(launch->plan.policy, &launch->agreed, &launch->entries);
-    struct outcome outcome = try_each(launch, bwraps, count, filter);
+    const char *last;
+    struct outcome outcome = try_each(launch, bwraps, count, filter, &last);
     if (!outcome.started && launch->plan.host_pids && !launch->host_pids) {
         warn("trying without a PID namespace, which the policy accepts");
         launch->host_pids = true;
-        outcome = try_each(launch, bwraps, count, filter);
+        outcome = try_each(launch, bwraps, count, filter, &last);
     }
     if (!outcome.started) {
-        gate_refuse(launch, bwraps[count - 1].path, outcome.code);
+        gate_refuse(launch, last, outcome.code);
     }
     return outcome.code;
 }
@@ -276,8 +281,8 @@ int main(int argc, char **argv) {
         show_words(&launch, bwraps[0].path, filter);
     } else if (launch.options.dry_run) {
         struct strings command = {0};
-        bwrap_probe(&launch, &bwraps[0]);
-        argv_build(&launch, &bwraps[0], false, &command);
+        struct bwrap *first = &bwraps[bwrap_usable(&launch, bwraps, count, 0)];
+        argv_build(&launch, first, false, &command);
         show_command(&launch, &command, filter);
     } else {
         return run(&launch, bwraps, count, filter);
