@@ -60,8 +60,24 @@ static const char *words(const struct entry *entry) {
     return entry->access == ACCESS_WRITE ? "write" : entry->access == ACCESS_READ ? "read" : "none";
 }
 
+/* A name in a workspace can hold a line's end, and with it whole lines that nobody wrote. */
+static const char *one_line(const char *path) {
+    char *text = mem_take(4 * strlen(path) + 1);
+    char *at = text;
+    for (; *path; path++) {
+        unsigned char byte = (unsigned char)*path;
+        if (byte < 0x20 || byte == 0x7f || byte == '\\') {
+            at += sprintf(at, "\\%03o", byte);
+        } else {
+            *at++ = *path;
+        }
+    }
+    *at = '\0';
+    return text;
+}
+
 static void line(const char *what, const char *path, const char *why) {
-    printf("%-9s %s  (%s)\n", what, path, why);
+    printf("%-9s %s  (%s)\n", what, one_line(path), why);
 }
 
 void show_words(const struct launch *launch, const char *bwrap, int filter) {
@@ -87,6 +103,6 @@ void show_words(const struct launch *launch, const char *bwrap, int filter) {
     }
     line("private", "/proc", "default");
     for (size_t i = 0; i < launch->skipped.count; i++) {
-        printf("%-9s %s\n", "skipped", launch->skipped.item[i]);
+        printf("%-9s %s\n", "skipped", one_line(launch->skipped.item[i]));
     }
 }

@@ -1,4 +1,4 @@
-"""`fleetbox-host`: one verb, one JSON object on stdout, words on stderr.
+"""`fleetbox-host`: one verb, one JSON object on stdout, words on stderr; `why` answers people, unless --json.
 
 A verb's module is imported only when the verb is called, so that a fault in the probes cannot take
 `rollback` with it. Exit codes: `fleetbox.hostside.errors.Exit`.
@@ -37,23 +37,30 @@ VERBS = {
 def main(argv: Sequence[str], *, stdin: BinaryIO | None = None, places: Places | None = None) -> int:
     """Run one verb and print its answer. Returns the exit code; never raises."""
     debug = "--debug" in argv
+    words = None
     try:
-        options = _parser().parse_args(argv)
-        verb = getattr(import_module(f"fleetbox.hostside.{VERBS[options.verb]}"), options.verb)
-        answer = verb(places or Places(), options, stdin or sys.stdin.buffer)
+        options = _parse(argv)
+        module = import_module(f"fleetbox.hostside.{VERBS[options.verb]}")
+        words = module.words if options.verb == "why" and not options.json else None
+        answer = getattr(module, options.verb)(places or Places(), options, stdin or sys.stdin.buffer)
     except HostError as problem:
-        return _refuse(problem, argv, debug=debug)
+        return _refuse(problem, argv, debug=debug, as_json=words is None)
     except Exception as problem:  # noqa: BLE001  # the frame: whatever it is, the caller gets JSON and a code
-        return _refuse(_internal(problem), argv, debug=debug)
-    _print(answer)
+        return _refuse(_internal(problem), argv, debug=debug, as_json=words is None)
+    if words:
+        sys.stdout.write(words(answer))
+        sys.stdout.flush()
+    else:
+        _print(answer)
     return Exit.OK
 
 
-def _refuse(refusal: HostError, argv: Sequence[str], *, debug: bool) -> int:
+def _refuse(refusal: HostError, argv: Sequence[str], *, debug: bool, as_json: bool) -> int:
     if debug:
         traceback.print_exc()
     error = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}
-    _print({**refusal.answer, "error": error})
+    if as_json:
+        _print({**refusal.answer, "error": error})
     hint = f"  hint: {refusal.hint}\n" if refusal.hint else ""
     sys.stderr.write(f"fleetbox-host: {refusal.message}\n{hint}")
     # Ansible drops a fact whose script fails; an error inside the fact is one that a role can show.
@@ -91,12 +98,43 @@ def _parser() -> argparse.ArgumentParser:
     add["rollback"].add_argument("--to", type=_positive, metavar="N", help="the generation to return to")
     for verb in ("activate", "rollback"):
         add[verb].add_argument("--no-smoke", action="store_true", help="leave out the critical checks")
-    add["why"].add_argument("--last", type=_positive, default=20, metavar="N")
-    add["why"].add_argument("--user", metavar="NAME")
+    _why(add["why"])
     add["install"].add_argument("--check", action="store_true", help="say what would change, change nothing")
     for verb in VERBS:
         add[verb].add_argument("--debug", action="store_true", help="print a traceback when something fails")
     return parser
+
+
+def _why(verb: argparse.ArgumentParser) -> None:
+    verb.usage = (
+        "fleetbox-host why [--last N] [--user NAME] [--json] [--policy NAME] [--workspace DIR] [-- CMD ...]"
+    )
+    verb.description = (
+        "What the launcher refused last; with CMD, what of the policy refuses it: it is run again."
+    )
+    verb.epilog = "Example: fleetbox-host why --workspace . -- make test"
+    verb.add_argument("--last", type=_positive, default=5, metavar="N", help="so many refusals (default 5)")
+    verb.add_argument("--user", metavar="NAME", help="of this account; as root, the one to run CMD as")
+    verb.add_argument("--json", action="store_true", help="everything that is known, as one line of JSON")
+    verb.add_argument("--policy", metavar="NAME", help="for CMD: as fleetbox-run --policy")
+    verb.add_argument("--workspace", metavar="DIR", help="for CMD: as fleetbox-run --workspace")
+    verb.add_argument(
+        "--timeout", type=_positive, default=60, metavar="S", help="for CMD: end it then (default 60)"
+    )
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """What follows `--` is a command's own, whatever it looks like; only `why` takes one."""
+    head = list(argv)
+    command: list[str] = []
+    if head[:1] == ["why"] and "--" in head:
+        at = head.index("--")
+        head, command = head[:at], head[at + 1 :]
+        if not command:
+            raise HostError("usage", "there is no command after --", exit_code=Exit.USAGE)
+    options = _parser().parse_args(head)
+    options.command = command
+    return options
 
 
 _HELP = {
@@ -107,7 +145,7 @@ _HELP = {
     "status": "the generations of this host and the policies of the current one",
     "install": "install or update this program from the archive on stdin",
     "probe": "run the checks that the request on stdin names",
-    "why": "what the launcher refused last",
+    "why": "what the launcher refused last, or what refuses a command",
 }
 
 

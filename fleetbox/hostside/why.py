@@ -1,4 +1,4 @@
-"""What the launcher refused, newest last: the end of each user's refusal log.
+"""What the launcher refused, newest last: the end of each user's refusal log; or, with a command, `rerun`.
 
 The logs belong to the users who were refused, so nothing in them is trusted: each must be a regular file
 of the user in its name, only its end is read, a line that the launcher cannot have written is counted
@@ -16,7 +16,7 @@ from argparse import Namespace
 from operator import itemgetter
 from typing import Any, BinaryIO
 
-from fleetbox.hostside import paths
+from fleetbox.hostside import paths, why_words
 from fleetbox.hostside.errors import Exit, HostError
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.text import escape
@@ -28,10 +28,14 @@ _LOG = re.compile(r"(0|[1-9][0-9]{0,9})\.jsonl")
 
 
 def why(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
-    """Verb `why`: the last refusals of one user or of all, oldest first.
+    """Verb `why`: the last refusals of one user or of all, oldest first; with a command, what refuses it.
 
     `skipped` names the logs and counts the lines that were not what the launcher writes.
     """
+    if options.command:
+        from fleetbox.hostside.rerun import rerun  # noqa: PLC0415 (the probes, which the log does not need)
+
+        return rerun(places, options)
     directory = places.under(paths.REFUSALS)
     wanted = _uid(options.user) if options.user else None
     refusals: list[dict[str, Any]] = []
@@ -43,6 +47,11 @@ def why(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
             skipped += [problem] if problem else []
     refusals.sort(key=itemgetter("time"))
     return {"refusals": refusals[-options.last :], "skipped": skipped}
+
+
+def words(answer: dict[str, Any]) -> str:
+    """The answer as lines for people."""
+    return why_words.of_rerun(answer) if "exit" in answer else why_words.of_log(answer)
 
 
 def _uid(user: str) -> int:
@@ -57,6 +66,8 @@ def _uids(directory: str) -> list[int]:
         names = os.listdir(directory)
     except FileNotFoundError:
         return []
+    except PermissionError:
+        return [os.getuid()]  # everybody may write there, and only root may look around
     return sorted(int(match[1]) for name in names if (match := _LOG.fullmatch(name)))[:_FILES_MAX]
 
 

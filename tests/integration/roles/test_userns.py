@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from fleetbox.hostside import paths, stream
 from tests.integration.roles.playbooks import REPO, play
 from tests.support.hosts.fixtures import MakeHost
 from tests.support.hosts.host import Host
@@ -16,7 +18,6 @@ from tests.support.hosts.lab import Lab
 pytestmark = pytest.mark.host
 
 FILES = "/etc/sysctl.d/60-fleetbox-max-{}-namespaces.conf"
-PROGRAM = "/usr/local/lib/fleetbox/bin/bwrap"
 # What a sandbox needs and this role does not bring: bubblewrap and its copy.
 ROLES = ("bubblewrap", "userns")
 Playbook = Callable[..., str]
@@ -125,3 +126,57 @@ def test_the_uninstall_playbook_undoes_it_too(lab: Lab, make_host: MakeHost, pla
     run = play(lab, [host], str(REPO / "playbooks/uninstall.yml"), "--tags", "userns")
     assert run.ended_well(host), run.output
     assert (limit(host, "user"), settings(host)) == (0, [])
+
+
+CLONE = "/proc/sys/kernel/unprivileged_userns_clone"
+CLONE_FILE = "/etc/sysctl.d/60-fleetbox-unprivileged-userns-clone.conf"
+
+
+def gates(host: Host) -> list[str]:
+    """What the host program, as dev, says is shut."""
+    done = host.ssh([paths.PYTHON, "-I", "-S", "-"], data=stream.script(["facts"]).encode())
+    return [gate["id"] for gate in json.loads(done.stdout)["gates"]]
+
+
+def test_a_kernel_that_refuses_users_is_opened_and_closed_again(
+    lab: Lab, make_host: MakeHost, playbook: Playbook
+) -> None:
+    """On a kernel of its own: there the setting is real, and outlives a boot or not."""
+    host = make_host("hardened", kind="uml", userns="EPERM")
+    assert (host.get(CLONE), gates(host)) == (b"0\n", ["userns_clone_sysctl"])
+    opened = play(lab, [host], playbook(*ROLES))
+    assert opened.ended_well(host), opened.output
+    assert (host.get(CLONE), gates(host)) == (b"1\n", [])
+    assert play(lab, [host], playbook(*ROLES)).recap[host.name]["changed"] == 0
+    host.reboot()
+    assert (host.get(CLONE), gates(host)) == (b"1\n", []), "the file was applied at the boot"
+    closed = play(lab, [host], playbook("userns", userns_state="absent"))
+    assert closed.ended_well(host), closed.output
+    assert (host.get(CLONE), gates(host)) == (b"0\n", ["userns_clone_sysctl"])
+    assert host.exec(["test", "-e", CLONE_FILE], check=False).returncode == 1
+
+
+CONFINING = b"""
+profile bwrap /usr/bin/bwrap {
+  file,
+  unix,
+  signal,
+  capability setuid,
+  capability setgid,
+}
+"""
+
+
+def test_a_profile_that_confines_bwrap_is_named_and_the_copy_is_free_of_it(
+    lab: Lab, make_host: MakeHost, playbook: Playbook
+) -> None:
+    """The nearest thing to Ubuntu's restriction that a kernel without its patch can do."""
+    host = make_host("confined", kind="uml")
+    host.exec(["sh", "-c", "apt-get -qq update && apt-get -qq install --no-install-recommends bubblewrap"])
+    assert gates(host) == []
+    host.put("/etc/apparmor.d/bwrap", CONFINING)
+    host.exec(["apparmor_parser", "--replace", "/etc/apparmor.d/bwrap"])
+    assert gates(host) == ["apparmor_profile"]
+    run = play(lab, [host], playbook(*ROLES))
+    assert run.ended_well(host), run.output
+    assert gates(host) == []

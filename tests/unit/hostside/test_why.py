@@ -38,7 +38,7 @@ def entry(time: Any = 1, **fields: Any) -> str:
 
 
 def ask(tmp_path: Path, last: int = 20, user: str | None = None) -> dict[str, Any]:
-    return why(Places(str(tmp_path)), Namespace(last=last, user=user), BytesIO())
+    return why(Places(str(tmp_path)), Namespace(last=last, user=user, command=[]), BytesIO())
 
 
 def test_the_newest_come_last_and_no_more_than_asked_for(tmp_path: Path, logs: Path) -> None:
