@@ -7,6 +7,7 @@
 
 #include "control.h"
 #include "env.h"
+#include "group.h"
 #include "mountlist.h"
 #include "parts.h"
 #include "path.h"
@@ -195,6 +196,7 @@ static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bo
     }
     landlock_words(launch, argv);
     limits_words(launch, controlled, argv);
+    group_words(launch->new_session, controlled, argv);
     strings_add(argv, "--");
     for (char **word = launch->options.command; *word; word++) {
         strings_add(argv, *word);

@@ -22,7 +22,10 @@ enum message_type {
     MESSAGE_ENDED,           /* `value` is the workload's wait status */
     MESSAGE_OUT_OF_TIME,     /* its time is over: it was asked to end, and will be ended */
     MESSAGE_GO,              /* to the inner stage, where it waits: it has been placed in its cgroup */
+    MESSAGE_STOPPED,         /* the workload was stopped by the signal `value` */
     MESSAGE_SIGNAL,          /* to the inner stage: `value` is the signal to send to the workload */
+    MESSAGE_KEY,             /* the same from the terminal: to its whole process group */
+    MESSAGE_CONTINUE,        /* to the inner stage: the workload goes on; `value` says whether with the terminal */
 };
 
 struct message {

@@ -19,6 +19,7 @@
 #include "control.h"
 #include "env.h"
 #include "fds.h"
+#include "group.h"
 #include "refuse.h"
 
 /* How long the inner stage may take to vanish once bwrap is gone. */
@@ -39,17 +40,28 @@ struct watch {
     int exec_errno;
     int clock; /* later than the inner stage's own, should that be stopped; -1: no limit */
     bool overdue;
+    bool handed; /* the workload's group has the terminal, or would have if it still ran */
+    bool wanted; /* it had it once */
 };
 
-/* Blocked here and in bwrap, which would otherwise die of a Ctrl-C before the workload has handled it.
- * Stopping and continuing stay the shell's business. */
-static void handled_signals(sigset_t *set) {
-    static const int left_alone[] = {SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGSEGV, SIGBUS,
-                                     SIGFPE,  SIGILL,  SIGABRT, SIGTRAP, SIGSYS};
+/* Blocked here and in bwrap, which would otherwise die of a Ctrl-C before the workload has handled it. On a terminal
+ * stopping is the workload's answer to SIGTSTP, after which we stop as well. */
+static void handled_signals(sigset_t *set, enum group group) {
+    static const int left_alone[] = {SIGTTIN, SIGTTOU, SIGCONT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
     sigfillset(set);
     for (size_t i = 0; i < sizeof left_alone / sizeof *left_alone; i++) {
         sigdelset(set, left_alone[i]);
     }
+    if (group == GROUP_OWN) {
+        sigdelset(set, SIGTSTP);
+    }
+}
+
+static void block_more(int signal_number) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal_number);
+    sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 static void pass_on(posix_spawn_file_actions_t *actions, int fd, int as) {
@@ -91,11 +103,9 @@ static pid_t start(const struct launch *launch, const struct bwrap *bwrap, const
 }
 
 static void forward(struct watch *watch, const struct signalfd_siginfo *info) {
-    /* The terminal told the whole foreground group, the workload included, unless it has a session of its own. */
-    if (info->ssi_code == SI_KERNEL && !watch->launch->new_session) {
-        return;
-    }
-    struct message message = {.type = MESSAGE_SIGNAL, .value = (int32_t)info->ssi_signo};
+    /* A key was typed while our group had the terminal, so that the workload's was not told. */
+    struct message message = {.type = info->ssi_code == SI_KERNEL ? MESSAGE_KEY : MESSAGE_SIGNAL,
+                              .value = (int32_t)info->ssi_signo};
     send(watch->control, &message, offsetof(struct message, text), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -138,6 +148,21 @@ static void place_in_cgroup(const struct watch *watch, pid_t inner) {
     tell(watch->control, MESSAGE_GO, 0, NULL);
 }
 
+/* As the workload was stopped, so are we, for our shell to see; and it goes on when we do. Where we have the terminal
+ * and it only asks for it, it gets it. */
+static void follow_stop(struct watch *watch, int signal_number) {
+    bool asks = signal_number == SIGTTIN || signal_number == SIGTTOU;
+    if (asks && group_is_foreground()) {
+        watch->handed = true;
+    } else if (group_stop()) {
+        watch->handed = group_is_foreground() && (watch->wanted || asks);
+    } else if (signal_number == SIGSTOP || asks) {
+        return;
+    }
+    watch->wanted = watch->wanted || watch->handed;
+    tell(watch->control, MESSAGE_CONTINUE, watch->handed, NULL);
+}
+
 static void read_control(struct watch *watch) {
     struct message message;
     pid_t sender = 0;
@@ -166,6 +191,9 @@ static void read_control(struct watch *watch) {
             break;
         case MESSAGE_REFUSED:
             refuse("look at that path: something else changed it, or an earlier workload prepared it", "%s", message.text);
+        case MESSAGE_STOPPED:
+            follow_stop(watch, message.value);
+            break;
         case MESSAGE_NOT_EXECUTED:
             watch->exec_errno = message.value;
             break;
@@ -220,6 +248,19 @@ static int backup_clock(const struct launch *launch) {
     return clock;
 }
 
+/* Whoever shares our group gets what was typed, as it would without us: a loop of a script ends with Ctrl-C, too. */
+static void end_job(const struct watch *watch) {
+    if (!watch->handed) {
+        return;
+    }
+    group_take_back();
+    bool typed = watch->ended && WIFSIGNALED(watch->workload_status) &&
+                 (WTERMSIG(watch->workload_status) == SIGINT || WTERMSIG(watch->workload_status) == SIGQUIT);
+    if (typed) {
+        kill(0, WTERMSIG(watch->workload_status));
+    }
+}
+
 static int code_of(const struct watch *watch) {
     return watch->overdue ? EXIT_OUT_OF_TIME : exit_code(watch->ended ? watch->workload_status : watch->bwrap_status);
 }
@@ -232,9 +273,12 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
         refuse("", "cannot make the control socket: %s", strerror(errno));
     }
     sigset_t handled;
-    handled_signals(&handled);
+    enum group group = group_here(launch->new_session);
+    handled_signals(&handled, group);
+    watch.handed = watch.wanted = group == GROUP_FOREGROUND;
     sigprocmask(SIG_BLOCK, &handled, NULL);
     signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would let nobody wait for bwrap */
+    block_more(SIGTTOU); /* or taking the terminal back, and a last word on it, would stop us */
     watch.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
     watch.control = fd_high(pair[0]);
     int theirs = fd_high(pair[1]);
@@ -245,6 +289,7 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     watch.bwrap = start(launch, bwrap, argv, theirs, filter, locks);
     close(theirs); /* or the end of the sandbox would never be seen */
     watch_until_end(&watch);
+    end_job(&watch);
     close(watch.signals);
     close(watch.control);
     if (watch.exec_errno) {

@@ -43,7 +43,8 @@ static int as_shells_say(const char *command, int problem) {
 }
 
 bool tend_takes(struct tend *tend, const char *option, const char *value) {
-    return landlock_takes(&tend->landlock, option, value) || limits_takes(&tend->limits, option, value);
+    return landlock_takes(&tend->landlock, option, value) || limits_takes(&tend->limits, option, value) ||
+           group_takes(&tend->group, option, value);
 }
 
 static void restore_signals(const struct tend *tend) {
@@ -66,6 +67,7 @@ static _Noreturn void become_workload(const struct tend *tend, int ruleset, int 
     if (ruleset >= 0 && !landlock_enter(ruleset)) {
         give_up(tend->control, "the kernel does not take the Landlock ruleset: %s", strerror(errno));
     }
+    group_enter(tend->group);
     restore_signals(tend);
     execvp(tend->command[0], tend->command);
     int problem = as_shells_say(tend->command[0], errno);
@@ -133,16 +135,33 @@ static void read_control(const struct tend *tend) {
         end_descendants(tend);
         _exit(EXIT_SIGNAL_BASE + SIGKILL);
     }
-    if (length >= (ssize_t)offsetof(struct message, text) && message.type == MESSAGE_SIGNAL) {
+    if (length < (ssize_t)offsetof(struct message, text)) {
+        return;
+    }
+    if (message.type == MESSAGE_SIGNAL) {
         kill(tend->workload, message.value);
+    } else if (message.type == MESSAGE_KEY) {
+        kill(tend->group == GROUP_SHARED ? tend->workload : -tend->workload, message.value);
+    } else if (message.type == MESSAGE_CONTINUE) {
+        group_continue(tend->workload, tend->front, message.value);
+    }
+}
+
+/* Only on a terminal somebody is there who would continue it. */
+static void tell_stop(struct tend *tend, int signal_number) {
+    if (tend->group == GROUP_BACKGROUND || tend->group == GROUP_FOREGROUND) {
+        tend->front = tcgetpgrp(STDIN_FILENO); /* 0 where that group is none of the sandbox */
+        tell(tend->control, MESSAGE_STOPPED, signal_number, NULL);
     }
 }
 
 /* Reaps everything; true once the workload itself has ended. */
-static bool reap(const struct tend *tend, int *status) {
+static bool reap(struct tend *tend, int *status) {
     int any;
-    for (pid_t pid; (pid = waitpid(-1, &any, WNOHANG)) > 0;) {
-        if (pid == tend->workload) {
+    for (pid_t pid; (pid = waitpid(-1, &any, WNOHANG | WUNTRACED)) > 0;) {
+        if (pid == tend->workload && WIFSTOPPED(any)) {
+            tell_stop(tend, WSTOPSIG(any));
+        } else if (pid == tend->workload) {
             *status = any;
             return true;
         }
@@ -185,11 +204,13 @@ static int wait_for_workload(struct tend *tend, int children) {
 }
 
 /* The parent moves us into the cgroup of the launch; whatever we start from then on begins there. */
-static void wait_for_cgroup(const struct tend *tend) {
-    struct message message;
-    if (tend->limits.waits && (recv(tend->control, &message, sizeof message, 0) < (ssize_t)offsetof(struct message, text) ||
-                               message.type != MESSAGE_GO)) {
-        _exit(EXIT_SIGNAL_BASE + SIGKILL);
+static void wait_for_cgroup(struct tend *tend) {
+    struct message message = {.type = tend->limits.waits ? MESSAGE_SIGNAL : MESSAGE_GO};
+    while (message.type != MESSAGE_GO) {
+        if (recv(tend->control, &message, sizeof message, 0) < (ssize_t)offsetof(struct message, text)) {
+            _exit(EXIT_SIGNAL_BASE + SIGKILL);
+        }
+        tend->early = message.type == MESSAGE_GO ? tend->early : message.value;
     }
 }
 
@@ -225,6 +246,9 @@ void tend_workload(struct tend *tend) {
     if (tend->limits.wall) {
         tend->clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
         set_clock(tend, tend->limits.wall);
+    }
+    if (tend->early) {
+        kill(tend->workload, tend->early);
     }
     int status = wait_for_workload(tend, children);
     end_descendants(tend);

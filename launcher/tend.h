@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "group.h"
 #include "landlock.h"
 #include "limits.h"
 
@@ -15,7 +16,10 @@ struct tend {
     char **command;
     struct landlock landlock;
     struct limits limits;
+    enum group group;
     pid_t workload;
+    pid_t front; /* the group that had the terminal when the workload was stopped */
+    int early;   /* a signal that came while nothing was started yet */
     int clock; /* readable when the workload's time is over; -1: it has all the time */
     bool overdue;
 };
