@@ -326,4 +326,6 @@ void collect(struct launch *launch) {
     collect_gpu(launch);
     collect_sockets(launch);
     mask_own_state(launch);
+    collect_aliases(launch);
+    collect_links(launch);
 }

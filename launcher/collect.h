@@ -29,8 +29,14 @@ void collect_protected(struct launch *launch);
 void collect_nested(struct launch *launch, const char *root);
 void protect_nested(struct launch *launch, const char *root, const char *rel);
 void collect_glob(struct launch *launch, const struct op *op);
+void collect_aliases(struct launch *launch);
+void collect_links(struct launch *launch);
 void collect_sockets(struct launch *launch);
 void collect_gpu(struct launch *launch);
+
+/* What is closed at one place is closed at another that shows the same. Launches need not agree on it, and it opens
+ * nothing. */
+void add_alias(struct launch *launch, const char *path, enum access access, const char *why);
 
 /* One path of a writable root that must stay read-only: the file that is there, or a mountpoint. */
 void add_guard(struct launch *launch, const struct resolved *place, enum access access, const char *why);

@@ -27,6 +27,7 @@ struct entry {
     enum entry_kind kind;
     bool is_dir;
     bool protects;  /* a protected name: nothing below it may be opened for writing again */
+    bool linked;    /* a file that has other names */
     bool narrows;   /* only takes away: opens nothing below a mask */
     bool in_root;   /* lies below a writable root: the inner stage verifies it */
     bool reopened;  /* a mask with something visible below it */

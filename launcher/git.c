@@ -94,9 +94,8 @@ const char *git_hooks_path(const char *config) {
     const char key[] = "hookspath";
     const char *found = NULL;
     bool in_core = false;
-    char *save = NULL;
     char *text = read_text(config, CONFIG_LIMIT);
-    for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line; text && (line = cut(&text, '\n'));) {
         const char *at = skip_sections(line, &in_core);
         if (in_core && strncasecmp(at, key, sizeof key - 1) == 0) {
             const char *value = config_value(at + sizeof key - 1);

@@ -20,6 +20,7 @@ static struct {
     const char *dir;
     const struct roots *roots;
     int locks;
+    size_t *first;   /* per root, the first that is the same directory: it has the lock and the record */
     int *record;     /* per root, open until settled */
     bool *exclusive; /* per root, until settled */
 } held = {.locks = -1};
@@ -78,6 +79,14 @@ static void check_nesting(const struct root *root, bool guarded) {
     }
 }
 
+static void add_made(struct roots *roots, size_t index, const struct strings *made) {
+    for (size_t i = index; i < roots->count; i++) {
+        for (size_t m = 0; held.first[i] == index && m < made->count; m++) {
+            strings_add(&roots->made, path_join(roots->item[i].path, made->item[m]));
+        }
+    }
+}
+
 /* Exclusive when nobody else is there; shared otherwise. */
 static void lock_root(size_t index, struct roots *roots) {
     const struct root *root = &roots->item[index];
@@ -96,15 +105,25 @@ static void lock_root(size_t index, struct roots *roots) {
     if (!set_lock(root, RANGE_WORK, F_RDLCK)) {
         refuse(BUSY_HINT, "cannot lock %s: %s", root->path, strerror(errno));
     }
-    struct strings made = record_made(record);
-    for (size_t i = 0; i < made.count; i++) {
-        strings_add(&roots->made, path_join(root->path, made.item[i]));
+    const struct strings made = record_made(record);
+    add_made(roots, index, &made);
+}
+
+static void make_mountpoints(size_t index, struct entries *entries) {
+    for (size_t i = index; i < held.roots->count; i++) {
+        if (held.first[i] == index) {
+            mountpoints_record(held.record[index], held.roots, &held.roots->item[i], entries);
+            mountpoints_make(held.roots, &held.roots->item[i], entries);
+        }
     }
 }
 
 void lock_settle(const char *policy, struct strings *agreed, struct entries *entries) {
     record_sort(agreed);
     for (size_t i = 0; i < held.roots->count; i++) {
+        if (held.first[i] != i) {
+            continue;
+        }
         const struct root *root = &held.roots->item[i];
         bool guarded;
         const char *set = record_set(agreed, root, &guarded);
@@ -114,8 +133,7 @@ void lock_settle(const char *policy, struct strings *agreed, struct entries *ent
             record_write_set(held.record[i], set, policy);
         }
         check_nesting(root, guarded);
-        mountpoints_record(held.record[i], held.roots, root, entries);
-        mountpoints_make(held.roots, root, entries);
+        make_mountpoints(i, entries);
         set_lock(root, RANGE_WORK, F_RDLCK);
         close(held.record[i]);
         held.record[i] = -1;
@@ -137,6 +155,10 @@ static void clean_up(void) {
     bool *kept = mem_take(held.roots->count * sizeof *kept);
     for (size_t i = 0; i < held.roots->count; i++) {
         const struct root *root = &held.roots->item[i];
+        if (held.first[i] != i) {
+            kept[i] = kept[held.first[i]];
+            continue;
+        }
         int record = held.record[i] >= 0 ? held.record[i] : record_open(held.dir, root);
         kept[i] = record < 0 || lies_in_kept(held.roots, kept, i) || !set_lock(root, RANGE_WORK, F_WRLCK);
         if (!kept[i]) {
@@ -151,6 +173,15 @@ static void clean_up(void) {
     }
 }
 
+static size_t first_same(const struct roots *roots, size_t index) {
+    const struct root *root = &roots->item[index];
+    size_t first = 0;
+    while (roots->item[first].dev != root->dev || roots->item[first].ino != root->ino) {
+        first++;
+    }
+    return first;
+}
+
 int lock_roots(const char *state_dir, struct roots *roots) {
     const char *path = path_join(state_dir, "locks");
     int locks = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -162,12 +193,16 @@ int lock_roots(const char *state_dir, struct roots *roots) {
     held.locks = fd_high(locks);
     held.record = mem_take(roots->count * sizeof *held.record);
     held.exclusive = mem_take(roots->count * sizeof *held.exclusive);
+    held.first = mem_take(roots->count * sizeof *held.first);
     for (size_t i = 0; i < roots->count; i++) {
         held.record[i] = -1;
+        held.first[i] = first_same(roots, i);
     }
     atexit(clean_up);
     for (size_t i = 0; i < roots->count; i++) {
-        lock_root(i, roots);
+        if (held.first[i] == i) {
+            lock_root(i, roots);
+        }
     }
     return held.locks;
 }

@@ -25,16 +25,18 @@ void mountinfo_unescape(char *text) {
 
 /* "ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS ...": the options begin with "rw" or "ro". */
 static bool read_line(struct mount *mount, char *line) {
-    char *field = cut(&line, ' ');
-    for (int i = 0; field && i < 4; i++) {
-        field = cut(&line, ' ');
+    enum { DEVICE = 2, ROOT, PLACE, OPTIONS, FIELDS };
+    char *field[FIELDS];
+    for (int i = 0; i < FIELDS; i++) {
+        field[i] = cut(&line, ' ');
+        if (!field[i]) {
+            return false;
+        }
     }
-    const char *options = cut(&line, ' ');
-    if (!options) {
-        return false;
-    }
-    mountinfo_unescape(field);
-    *mount = (struct mount){field, strncmp(options, "rw", 2) == 0};
+    mountinfo_unescape(field[PLACE]);
+    mountinfo_unescape(field[ROOT]);
+    bool writable = strncmp(field[OPTIONS], "rw", 2) == 0;
+    *mount = (struct mount){.path = field[PLACE], .device = field[DEVICE], .root = field[ROOT], .writable = writable};
     return true;
 }
 
@@ -49,6 +51,7 @@ bool mountinfo_read(struct mounts *mounts) {
     for (char *line; (line = cut(&text, '\n'));) {
         struct mount mount;
         if (read_line(&mount, line)) {
+            mount.number = mounts->count;
             mounts->item = mem_grow(mounts->item, mounts->count, &mounts->room, sizeof *mounts->item);
             mounts->item[mounts->count++] = mount;
         }

@@ -6,8 +6,11 @@
 #include <stddef.h>
 
 struct mount {
-    const char *path;
+    const char *path;   /* first, for path_holder */
+    const char *device; /* "MAJOR:MINOR" */
+    const char *root;   /* of the file system, what is seen at `path` */
     bool writable;
+    size_t number; /* in the order of the table: of one place, the last is on top */
 };
 
 struct mounts {

@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "collect.h"
@@ -28,12 +30,21 @@ static int depth_of(const char *rel) {
     return depth;
 }
 
-static bool is_directory(int dir, const struct dirent *entry) {
+/* As getdents64 gives it. readdir would allocate for each of many small directories. */
+struct name {
+    uint64_t ino;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char text[];
+};
+
+static bool is_directory(int dir, const struct name *name) {
     struct stat st;
-    if (entry->d_type != DT_UNKNOWN) {
-        return entry->d_type == DT_DIR;
+    if (name->type != DT_UNKNOWN) {
+        return name->type == DT_DIR;
     }
-    return fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    return fstatat(dir, name->text, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
 /* A link there is left alone: nothing can be mounted over it. */
@@ -55,25 +66,38 @@ static bool is_searched(const char *name) {
     return true;
 }
 
-static void read_directory(struct search *search, int root, const char *rel) {
-    int fd = openat(root, *rel ? rel : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
+static void look_at(struct search *search, int dir, const char *rel, const struct name *name) {
+    if (!is_searched(name->text) || !is_directory(dir, name)) {
         return;
     }
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!is_searched(entry->d_name) || !is_directory(fd, entry)) {
-            continue;
-        }
-        const char *below = *rel ? path_join(rel, entry->d_name) : mem_text("%s", entry->d_name);
-        if (is_repository(fd, entry->d_name)) {
-            protect_nested(search->launch, search->root, below);
-        }
-        if (depth_of(below) < DEPTH_LIMIT && search->found.count < OPEN_LIMIT) {
-            strings_add(&search->found, below);
+    bool found = is_repository(dir, name->text);
+    bool searched = depth_of(rel) + 1 < DEPTH_LIMIT && search->found.count < OPEN_LIMIT;
+    if (!found && !searched) {
+        return;
+    }
+    const char *below = *rel ? path_join(rel, name->text) : mem_copy(name->text, strlen(name->text));
+    if (found) {
+        protect_nested(search->launch, search->root, below);
+    }
+    if (searched) {
+        strings_add(&search->found, below);
+    }
+}
+
+static void read_directory(struct search *search, int root, const char *rel) {
+    _Alignas(struct name) static char buffer[32 * 1024];
+    int dir = openat(root, *rel ? rel : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0) {
+        return;
+    }
+    for (long length; (length = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0;) {
+        const struct name *name;
+        for (long at = 0; at < length; at += name->length) {
+            name = (const struct name *)(const void *)(buffer + at);
+            look_at(search, dir, rel, name);
         }
     }
-    closedir(dir);
+    close(dir);
 }
 
 void collect_nested(struct launch *launch, const char *root) {

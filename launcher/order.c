@@ -17,6 +17,7 @@ struct entry entry_at(const struct resolved *place, enum access access, const ch
         .path = place->path,
         .access = access,
         .is_dir = S_ISDIR(place->st.st_mode),
+        .linked = S_ISREG(place->st.st_mode) && place->st.st_nlink > 1,
         .dev = place->st.st_dev,
         .ino = place->st.st_ino,
         .why = why,

@@ -1,0 +1,119 @@
+/* A closed file that has another name below a writable root could be read or written by that name. A workload
+ * cannot make one, because what is closed is a mount of its own; it was there before. So only where a closed file
+ * has several names, and such a one may be below a writable root, all of these are searched. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collect.h"
+#include "path.h"
+#include "refuse.h"
+
+enum { VISIT_LIMIT = 500 * 1000, DEPTH_LIMIT = 128 };
+
+struct linked {
+    dev_t dev;
+    ino_t ino;
+    enum access access;
+};
+
+struct search {
+    struct launch *launch;
+    struct linked *item;
+    size_t count;
+    size_t room;
+    size_t visited;
+};
+
+static void add_linked(struct search *search, const struct stat *st, enum access access) {
+    search->item = mem_grow(search->item, search->count, &search->room, sizeof *search->item);
+    search->item[search->count++] = (struct linked){st->st_dev, st->st_ino, access};
+}
+
+/* The files directly in a closed directory. */
+static void add_files(struct search *search, const char *path, enum access access) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        struct stat st;
+        if ((entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) &&
+            fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1) {
+            add_linked(search, &st, access);
+        }
+    }
+    closedir(dir);
+}
+
+static void add_entry(struct search *search, const struct entry *entry) {
+    if (entry->linked) {
+        const struct stat st = {.st_dev = entry->dev, .st_ino = entry->ino};
+        add_linked(search, &st, entry->access);
+    } else if (entry->is_dir && entry->narrows && entry->kind == ENTRY_BIND) {
+        add_files(search, entry->path, entry->access);
+        add_files(search, path_join(entry->path, "hooks"), entry->access); /* of a repository */
+    }
+}
+
+static const struct linked *find_linked(const struct search *search, ino_t ino) {
+    for (size_t i = 0; i < search->count; i++) {
+        if (search->item[i].ino == ino) {
+            return &search->item[i];
+        }
+    }
+    return NULL;
+}
+
+static void look_at(struct search *search, int dir, const char *parent, const char *name, const struct linked *linked) {
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == linked->dev && st.st_ino == linked->ino) {
+        add_alias(search->launch, path_join(parent, name), linked->access, "another name of what is closed");
+    }
+}
+
+static void visit(struct search *search, int parent, const char *name, const char *path, int depth) {
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir && errno == EACCES) { /* a workload would open again what it closed */
+        refuse("make it readable again: chmod u+rwx", "cannot search %s for other names of a closed file", path);
+    }
+    if (!dir) {
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
+            continue;
+        }
+        if (++search->visited > VISIT_LIMIT || depth == DEPTH_LIMIT) {
+            refuse("give the files that the policy closes one name each: cp F F.new; mv F.new F",
+                   "too many files below %s to find the other names of a closed file", path);
+        }
+        const struct linked *linked = find_linked(search, entry->d_ino);
+        if (linked) {
+            look_at(search, fd, path, entry->d_name, linked);
+        } else if (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN) {
+            visit(search, fd, entry->d_name, path_join(path, entry->d_name), depth + 1);
+        }
+    }
+    closedir(dir);
+}
+
+void collect_links(struct launch *launch) {
+    struct search search = {.launch = launch};
+    for (size_t i = 0; i < launch->entries.count; i++) {
+        const struct entry *entry = &launch->entries.item[i];
+        if (entry->access != ACCESS_WRITE) {
+            add_entry(&search, entry);
+        }
+    }
+    for (size_t i = 0; search.count && i < launch->roots.count; i++) {
+        const char *root = launch->roots.item[i].path;
+        if (!roots_above(&launch->roots, root)) {
+            visit(&search, AT_FDCWD, root, root, 0);
+        }
+    }
+}
