@@ -23,7 +23,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs openssh-server shellcheck strace use
 
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast lint hosts generate bench-launch bench-peers packages-demo packages-test clean
+.PHONY: help setup demo test test-fast lint hosts generate bench-launch bench-peers escape-report packages-demo packages-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -82,9 +82,12 @@ generate: setup ## rewrite what is generated: JSON Schema, references, role tabl
 bench-launch: packages-test setup ## cost of a launch beside raw bwrap and peers, interleaved
 	$(BIN)/python -m bench.launch
 
-bench-peers: ## install codex and srt from npm into build/peers, for bench-launch
+bench-peers: ## install codex and srt from npm into build/peers, for bench-launch and escape-report
 	$(call need_packages,ripgrep socat)
 	npm install --prefix build/peers --no-fund --no-audit @openai/codex@0.169.0 @anthropic-ai/sandbox-runtime@0.0.78
+
+escape-report: packages-test setup ## who stops what: the attempts of tests/escape under fleetbox-run, codex and srt (root)
+	$(BIN)/python -m tests.escape.report --write docs/escape-report.md
 
 clean: ## remove what the targets made inside this clone
 	rm -rf $(VENV) .cache .ansible build fleetbox/bin/fleetbox-run-*

@@ -30,6 +30,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "gpu": {"gpu": "nvidia"},
     "kernel": {"kind": "uml"},
 }
+PEERS = Path("/opt/peers")
 ARENA = Path("/opt/escape")
 SOURCE = """
 #include <fcntl.h>
@@ -143,6 +144,7 @@ def _archive(library: bytes) -> bytes:
         "generation": f"{paths.CURRENT}/{paths.LINUX_DIR}",
         "machine": os.uname().machine,
         "numbers": numbers(),
+        "peers": str(PEERS),
     }
     files = {str(file.relative_to(REPO)): file.read_bytes() for file in here.glob("arena/**/*.py")}
     files |= {"tests/__init__.py": b"", "tests/escape/__init__.py": b""}

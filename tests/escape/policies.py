@@ -12,8 +12,12 @@ from tests.support.provision import HEAD
 PRESETS = ("base", "gpu-workstation", "offline", "read-only")
 SMALL = {
     "denied-below": "filesystem: {rules: [{path: $WORKSPACE/a/b, access: none}]}\n",
+    "few-processes": "process: {limits: {pids: 50}}\n",
+    "host-tmp": "filesystem: {tmp: host}\n",
+    "little-memory": "process: {limits: {memory: 128MiB}}\n",
     "nested": "process: {nested_sandboxes: true}\n",
     "private": "process: {unix_sockets: private}\n",
+    "python-only": "process: {allowed_binaries: [python3]}\n",
     "unprotected": "filesystem: {unprotect: [.codex]}\n",
 }
 

@@ -43,6 +43,7 @@ class World:
         self.stdin: int | None = None
         self.prepare: Callable[[], None] = lambda: None
         self.masked: list[str] = []
+        self.named: list[str] = []
         self.protected: list[str] = []
         self.victims: dict[str, str] = {}
         self.received: list[bytes] = []
@@ -102,9 +103,11 @@ class World:
         self.params[name] = str(place)
         return place
 
-    def mask(self, path: str | Path) -> None:
-        """A place the policy under test denies, and so does the reference sandbox."""
+    def mask(self, path: str | Path, *, named: bool = True) -> None:
+        """A place that the reference sandbox denies, and so does the policy under test when it is `named`."""
         self.masked.append(str(self.at(path)))
+        if named:
+            self.named.append(str(self.at(path)))
 
     def _own(self, place: Path) -> None:
         os.chown(place, UID, UID, follow_symlinks=False)

@@ -10,6 +10,7 @@ from tests.escape.arena.attempts import (
     kernel,
     late,
     launcher,
+    limits,
     namespaces,
     network,
     outside,
@@ -42,6 +43,7 @@ FAMILIES = (
     wsl,
     late,
     launcher,
+    limits,
     root,
 )
 ALL: tuple[Attempt, ...] = tuple(attempt for family in FAMILIES for attempt in family.ATTEMPTS)

@@ -15,10 +15,14 @@ NO_LAUNCHER = frozenset({"launcher"})
 
 def _mountpoint(world: World) -> None:
     """systemd makes every mount shared; a sandbox that is a slave of it receives what comes later."""
-    subprocess.run(["mount", "--make-rshared", "/"], check=True)
-    world.stack.callback(subprocess.run, ["mount", "--make-rprivate", "/"], check=True)
+    _shared(world)
     world.make("usb")
     world.params["place"] = str(world.at("usb"))
+
+
+def _shared(world: World) -> None:
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)
+    world.stack.callback(subprocess.run, ["mount", "--make-rprivate", "/"], check=True)
 
 
 def _mount(world: World) -> bool:
@@ -27,6 +31,18 @@ def _mount(world: World) -> bool:
     world.stack.callback(subprocess.run, ["umount", place], check=True)
     world.file(f"{place}/secret", f"{world.token}\n")
     world.victim(f"{place}/victim")
+    return False
+
+
+def _over_the_home(world: World) -> None:
+    ssh_key(world)
+    _shared(world)
+
+
+def _mount_the_home(world: World) -> bool:
+    """An automounter, or pam_mount: the home is mounted over itself, and no mask is on that mount."""
+    subprocess.run(["mount", "--bind", str(world.home), str(world.home)], check=True)
+    world.stack.callback(subprocess.run, ["umount", "--lazy", str(world.home)], check=True)
     return False
 
 
@@ -84,6 +100,17 @@ ATTEMPTS = (
         _mountpoint,
         changed,
         during=_mount,
+        also=("bullseye", "trixie"),
+    ),
+    Attempt(
+        "read-a-key-under-a-late-mount",
+        "the home is mounted over itself while the sandbox runs: nothing on the new mount is masked",
+        "private propagation",
+        NO_LAUNCHER,
+        "meet(); show(secret)",
+        _over_the_home,
+        token_came_out,
+        during=_mount_the_home,
         also=("bullseye", "trixie"),
     ),
     Attempt(

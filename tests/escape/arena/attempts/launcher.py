@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import time
 
 from tests.escape.arena.attempt import Attempt, Stage
 from tests.escape.arena.attempts.secrets import ssh_key
-from tests.escape.arena.oracle import changed, exists, token_came_out
+from tests.escape.arena.oracle import bystander, changed, exists, status, token_came_out
 from tests.escape.arena.world import UID, World
 
 NO_LAUNCHER = frozenset({"launcher"})
@@ -65,25 +66,59 @@ def _closed(world: World) -> None:
     world.prepare = prepare
 
 
+def _neighbour(world: World, script: str) -> None:
+    """A sandbox over the same workspace is running, under the base policy."""
+    words = [world.config.launcher, "--workspace", str(world.workspace), "--policy", "base", "--"]
+    process = subprocess.Popen(
+        [*words, "sh", "-c", f"{script}; echo up; sleep 30"],
+        user=UID,
+        group=UID,
+        extra_groups=[],
+        cwd=world.workspace,
+        env={"PATH": world.path, "HOME": str(world.home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    world.stack.callback(process.communicate)
+    world.stack.callback(process.terminate)
+    world.kept["neighbour"] = process
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+
+
+def _neighbours_tmp(world: World) -> None:
+    """A file in /tmp: of another sandbox, or in the control run of the host."""
+    if world.how == "fleetbox":
+        _neighbour(world, f"echo {world.token} > /tmp/escape-neighbour")
+    else:
+        world.file("/tmp/escape-neighbour", world.token)
+
+
+def _neighbours_life(world: World) -> None:
+    if world.how == "fleetbox":
+        _neighbour(world, ":")
+    else:
+        bystander(world, "import time; print('up', flush=True); time.sleep(60)")
+
+
+def _neighbour_ended(world: World) -> bool:
+    time.sleep(0.1)
+    if "neighbour" in world.kept:
+        return world.kept["neighbour"].poll() is not None
+    return any(status(pid, "State")[:1] in ("Z", "") for pid in world.bystanders)
+
+
+def _launchers_state(world: World) -> None:
+    """Where launches of this user keep their locks, in a /tmp that the policy shares with the host."""
+    world.make("/tmp/fleetbox-1000", mode=0o700)
+    world.victim("/tmp/fleetbox-1000/escape-victim")
+    world.mask("/tmp/fleetbox-1000")
+
+
 def _sibling(world: World) -> None:
-    """A sandbox over the same workspace is running, under the policy that protects."""
     world.make("ws/.codex")
     if world.how == "fleetbox":
-        words = [world.config.launcher, "--workspace", str(world.workspace), "--policy", "base", "--"]
-        process = subprocess.Popen(
-            [*words, "sh", "-c", "echo up; sleep 30"],
-            user=UID,
-            group=UID,
-            extra_groups=[],
-            cwd=world.workspace,
-            env={"PATH": world.path, "HOME": str(world.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        world.stack.callback(process.communicate)
-        world.stack.callback(process.terminate)
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"up\n"
+        _neighbour(world, ":")
 
 
 def _outside_hook(world: World) -> bool:
@@ -134,7 +169,16 @@ ATTEMPTS = (
         policy="denied-below",
         refused="symlink",
     ),
-    _careful("start-with-eight-descriptors", "RLIMIT_NOFILE=8", _limits((resource.RLIMIT_NOFILE, 8))),
+    *(
+        _careful(
+            f"start-with-{count}-descriptors",
+            f"RLIMIT_NOFILE={count}: some step on the way runs out of them",
+            _limits((resource.RLIMIT_NOFILE, count)),
+        )
+        for count in (8, 12, 16, 20, 24, 32)
+    ),
+    _careful("start-with-few-processes", "RLIMIT_NPROC=6", _limits((resource.RLIMIT_NPROC, 6))),
+    _careful("start-with-little-data", "RLIMIT_DATA of 16 MiB", _limits((resource.RLIMIT_DATA, 16 << 20))),
     _careful("start-without-file-size", "RLIMIT_FSIZE=0", _limits((resource.RLIMIT_FSIZE, 0))),
     _careful("start-with-little-memory", "RLIMIT_AS of 64 MiB", _limits((resource.RLIMIT_AS, 64 << 20))),
     _careful(
@@ -157,5 +201,37 @@ ATTEMPTS = (
         _outside_hook,
         policy="unprotected",
         refused="protect",
+    ),
+    Attempt(
+        "read-a-neighbours-tmp",
+        "a file in /tmp of another sandbox over the same workspace",
+        "private /tmp",
+        frozenset({"tmp"}),
+        'show("/tmp/escape-neighbour")',
+        _neighbours_tmp,
+        token_came_out,
+    ),
+    Attempt(
+        "end-a-neighbour",
+        "kill every process in sight: another sandbox over the same workspace runs on",
+        "own PID namespace",
+        frozenset({"pid"}),
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.kill(-1, signal.SIGTERM)",
+        _neighbours_life,
+        _neighbour_ended,
+    ),
+    Attempt(
+        "take-the-launchers-state",
+        "/tmp/fleetbox-UID, where the policy shares /tmp with the host: write in it, move it away",
+        "masks",
+        frozenset({"tmp", "masks"}),
+        """
+attempt(write, victim)
+attempt(os.chmod, os.path.dirname(victim), 0o700)
+attempt(os.rename, os.path.dirname(victim), "/tmp/moved-away")
+""",
+        _launchers_state,
+        changed,
+        policy="host-tmp",
     ),
 )

@@ -39,6 +39,19 @@ def _nested(world: World) -> None:
     world.file("ws/sub/.git/HEAD", "ref: refs/heads/main\n")
 
 
+def _hooks_directory(world: World) -> None:
+    """As husky and pre-commit set it up: git runs what lies in a directory of the workspace."""
+    _repository(world)
+    world.file("ws/.git/config", "[core]\n\thooksPath = .husky\n")
+    del world.victims[str(world.at("ws/.git/config"))]
+    world.make("ws/.husky")
+
+
+def _unborn(world: World) -> None:
+    """A workspace that is no repository; the git outside asks each directory whether it is a bare one."""
+    world.file("ws/README", "text\n")
+
+
 def _guarded(world: World) -> None:
     """A rule below the workspace whose parents a workload could move away."""
     world.secret("ws/a/b/token")
@@ -146,6 +159,42 @@ os.unlink(pointer); os.makedirs(workspace + "/.git/hooks"); write(workspace + "/
         'write(workspace + "/sub/.git/hooks/pre-commit")',
         _nested,
         exists("ws/sub/.git/hooks/pre-commit"),
+    ),
+    Attempt(
+        "hook-in-a-configured-directory",
+        "core.hooksPath leads into the workspace",
+        NAMES,
+        LESS,
+        'write(workspace + "/.husky/pre-commit", "#!/bin/sh\\nevil\\n")',
+        _hooks_directory,
+        exists("ws/.husky/pre-commit"),
+    ),
+    Attempt(
+        "settings-through-commondir",
+        "a .git/commondir that sends git to a directory of the workspace",
+        NAMES,
+        LESS,
+        """
+os.mkdir(workspace + "/common"); write(workspace + "/common/config", "[core]\\n\\tfsmonitor = evil\\n")
+write(workspace + "/.git/commondir", "../common")
+""",
+        _repository,
+        exists("ws/.git/commondir"),
+    ),
+    Attempt(
+        "plant-a-bare-repository",
+        "HEAD, config, objects and refs in a workspace that is no repository",
+        NAMES,
+        LESS,
+        """
+for name in ("objects", "refs"):
+    os.mkdir(workspace + "/" + name)
+write(workspace + "/HEAD", "ref: refs/heads/main\\n")
+write(workspace + "/config", "[core]\\n\\tbare = true\\n\\tfsmonitor = evil\\n")
+""",
+        _unborn,
+        lambda world: all(exists(f"ws/{name}")(world) for name in ("HEAD", "config", "objects", "refs")),
+        open="a bare repository made in a workspace that is none is the workload's to write",
     ),
     Attempt(
         "make-a-missing-name",

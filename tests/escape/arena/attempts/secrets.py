@@ -43,7 +43,7 @@ def _alias(world: World) -> None:
     subprocess.run(["mount", "--bind", str(world.at(".ssh")), str(alias)], check=True)
     world.stack.callback(subprocess.run, ["umount", str(alias)], check=True)
     world.params["secret"] = str(alias / "id_ed25519")
-    world.mask("/srv/alias")
+    world.mask("/srv/alias", named=False)
 
 
 def _home_alias(world: World) -> None:
@@ -53,7 +53,7 @@ def _home_alias(world: World) -> None:
     subprocess.run(["mount", "--bind", str(world.home), str(alias)], check=True)
     world.stack.callback(subprocess.run, ["umount", str(alias)], check=True)
     world.params["secret"] = str(alias / ".ssh/id_ed25519")
-    world.mask("/srv/home")
+    world.mask("/srv/home", named=False)
 
 
 def _state(world: World) -> None:
