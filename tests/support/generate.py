@@ -5,6 +5,7 @@ from pathlib import Path
 from fleetbox.conformance import catalogue
 from fleetbox.policy import reference, schema
 from fleetbox.targets import parity
+from fleetbox.targets.bubblewrap import reference as seccomp_reference
 from tests.support import gate_tables, role_tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -17,6 +18,7 @@ def generated() -> dict[Path, str]:
         DOCS / "policy.schema.json": schema.text(),
         policy: reference.rewritten(policy.read_text()),
         DOCS / "parity.md": parity.markdown(),
+        DOCS / "seccomp.md": seccomp_reference.markdown(),
         DOCS / "checks.md": catalogue.as_markdown(),
         **role_tables.generated(),
         **gate_tables.generated(),

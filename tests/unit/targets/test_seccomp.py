@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetbox.targets.bubblewrap import syscalls
+from fleetbox.targets.bubblewrap import reference, syscalls
 from fleetbox.targets.bubblewrap.seccomp import Filter, Variant, filters
 from fleetbox.targets.bubblewrap.syscalls import Arch
 from tests.unit.targets.bpf_machine import ALLOW, ENOSYS, EPERM, KILL, Call, decide
@@ -181,3 +181,14 @@ def test_where_programs_are_listed_no_memory_can_be_executed_as_one(arch: Arch) 
     for flags in (0, 1, allow_sealing, 0x10, HIGH | noexec_seal << 32):
         assert answer(listed, syscalls.MEMFD_CREATE, 0, flags) == ENOSYS
     assert answer(Filter(arch, Variant.UNIX, nested=False), syscalls.MEMFD_CREATE, 0, 0) == ALLOW
+
+
+@pytest.mark.parametrize("filter_", EVERY, ids=name)
+def test_what_is_left_alone_on_purpose_is_allowed(filter_: Filter) -> None:
+    for call, number in denied(syscalls.LEFT_ALONE, filter_.arch).items():
+        assert answer(filter_, number) == ALLOW, call
+
+
+def test_the_document_is_what_the_data_says() -> None:
+    document = Path(__file__).parents[3] / "docs" / "seccomp.md"
+    assert document.read_text() == reference.markdown(), "run: make generate"

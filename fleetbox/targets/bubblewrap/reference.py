@@ -1,0 +1,45 @@
+"""docs/seccomp.md: what the filters refuse and why, from the data that they are made of."""
+
+from collections.abc import Iterator, Sequence
+
+from fleetbox.targets.bubblewrap import syscalls
+from fleetbox.targets.bubblewrap.syscalls import Group
+
+_HEAD = """\
+# What the seccomp filter refuses
+
+Generated from `fleetbox/targets/bubblewrap/syscalls.py` by `make generate`; do not edit.
+One filter for each architecture and each way to treat AF_UNIX; everything that is not listed is allowed.
+A refused call returns EPERM, unless another answer is given below. Only the low 32 bits of an argument are
+compared, as the kernel reads them.
+
+## By argument
+
+| call | refused | answer |
+|---|---|---|
+| another architecture's calls (`int 0x80`) | every one: a program that cannot even exit would spin | killed |
+| x32 numbers | every one | ENOSYS |
+| `clone3` | always, unless sandboxes may nest: its flags lie in memory; libc falls back to `clone` | ENOSYS |
+| `clone` | with a flag for a new namespace, unless sandboxes may nest | EPERM |
+| `ioctl` | `TIOCSTI`, `TIOCLINUX`: both type into the terminal | EPERM |
+| `socket` | all but AF_INET, AF_INET6, NETLINK_ROUTE, and AF_UNIX where it is allowed | EPERM |
+| `socket` | AF_INET with SOCK_PACKET, the old name of AF_PACKET | EPERM |
+| `socketpair` | all but AF_UNIX; without it also datagram pairs, whose ends can name any socket | EPERM |
+| `memfd_create` | with `process.allowed_binaries`, unless it is sealed against execution | ENOSYS |
+"""
+
+
+def markdown() -> str:
+    return _HEAD + "".join(f"{line}\n" for line in _sections())
+
+
+def _sections() -> Iterator[str]:
+    yield from _table("Always", syscalls.ALWAYS)
+    yield from _table("Unless `process.nested_sandboxes` is true", syscalls.UNLESS_NESTED)
+    yield from _table("Left alone on purpose", syscalls.LEFT_ALONE)
+
+
+def _table(title: str, groups: Sequence[Group]) -> Iterator[str]:
+    yield from ("", f"## {title}", "", "| calls | why |", "|---|---|")
+    for group in groups:
+        yield f"| {', '.join(f'`{call}`' for call in group.calls)} | {group.reason} |"

@@ -1,0 +1,155 @@
+"""The compiled filters in a real sandbox: each refused call tried, each socket, and what goes on working."""
+
+import json
+import os
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+
+from fleetbox.targets.bubblewrap import syscalls
+from fleetbox.targets.bubblewrap.seccomp import Filter, Variant
+from fleetbox.targets.bubblewrap.syscalls import Arch
+from tests.integration.launcher.conftest import Bench
+from tests.support.plans import ALLOW_ALL, Plan
+
+ARCH = Arch(os.uname().machine)
+Groups = tuple[syscalls.Group, ...]
+
+
+def numbers(*groups: Groups) -> dict[str, int]:
+    found = {call: n.on(ARCH) for several in groups for group in several for call, n in group.calls.items()}
+    return {call: number for call, number in found.items() if number is not None}
+
+
+DENIED = numbers(syscalls.ALWAYS, syscalls.UNLESS_NESTED)
+LEFT_ALONE = numbers(syscalls.LEFT_ALONE)
+
+# Arguments that no kernel accepts: nothing happens to the machine even where a call is allowed.
+CALLS = """
+import ctypes, errno, json, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+def call(number, *arguments):
+    ctypes.set_errno(0)
+    words = [ctypes.c_long(word) for word in (number, *(arguments or (-1,) * 6))]
+    return errno.errorcode[ctypes.get_errno()] if libc.syscall(*words) == -1 else "ok"
+"""
+TRY_ALL = CALLS + "print(json.dumps({name: call(n) for name, n in json.loads(sys.argv[1]).items()}))"
+
+
+def plan(bench: Bench, variant: Variant | None, **head: str) -> Plan:
+    """With the filter of a variant, or with one that allows everything."""
+    program = Filter(ARCH, variant, nested=False).program() if variant else ALLOW_ALL
+    return Plan(
+        bench.ops(),
+        {"unix-sockets": "private" if variant is Variant.UNIX else "none", **head},
+        filter=program,
+    )
+
+
+def inside(
+    bench: Bench, variant: Variant | None, script: str, *words: str
+) -> "subprocess.CompletedProcess[str]":
+    return bench.run(plan(bench, variant), "/usr/bin/python3", "-c", script, *words)
+
+
+def tried(bench: Bench, variant: Variant | None, script: str, *words: str) -> Any:
+    done = inside(bench, variant, script, *words)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("variant", Variant)
+def test_every_refused_call_gets_eperm(bench: Bench, variant: Variant) -> None:
+    assert tried(bench, variant, TRY_ALL, json.dumps(DENIED)) == dict.fromkeys(DENIED, "EPERM")
+
+
+def test_most_of_them_are_refused_by_the_filter_alone(bench: Bench) -> None:
+    """The rest needs a capability, which a workload does not have either."""
+    unfiltered = tried(bench, None, TRY_ALL, json.dumps(DENIED))
+    by_filter = {call for call, answer in unfiltered.items() if answer != "EPERM"}
+    assert {"ptrace", "io_uring_setup", "keyctl", "add_key", "unshare", "process_vm_readv"} <= by_filter
+
+
+@pytest.mark.parametrize("variant", Variant)
+def test_what_is_left_alone_answers_as_without_a_filter(bench: Bench, variant: Variant) -> None:
+    asked = json.dumps(LEFT_ALONE)
+    assert tried(bench, variant, TRY_ALL, asked) == tried(bench, None, TRY_ALL, asked)
+
+
+BY_ARGUMENT = (
+    CALLS
+    + """
+clone, clone3, ioctl, socket, socketpair = json.loads(sys.argv[1])
+high = 1 << 32
+print(json.dumps({
+    "clone3": call(clone3, -1, -1),
+    "clone": [call(clone, flag | 17 | bits, 0, 0, 0, 0) for bits in (0, high)
+              for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)],
+    "ioctl": [call(ioctl, 0, request | bits, 0) for request in (0x5412, 0x541C) for bits in (0, high)],
+    "x32": call(0x40000000 | 39),
+    "socket": {family: call(socket, family | bits, 3, 0) for family in range(64) for bits in (high, 0)},
+    "netlink": [call(socket, 16, 3, protocol) for protocol in range(1, 23)],
+    "packet": call(socket, 2, 10 | 0o2000000, 3),
+    "pairs": [call(socketpair, 1, kind | 0o4000, 0, -1) for kind in (1, 2, 3, 5)],
+}))
+"""
+)
+
+
+@pytest.mark.parametrize("variant", Variant)
+def test_arguments_decide_with_their_low_half(bench: Bench, variant: Variant) -> None:
+    calls = (syscalls.CLONE, syscalls.CLONE3, syscalls.IOCTL, syscalls.SOCKET, syscalls.SOCKETPAIR)
+    said = tried(bench, variant, BY_ARGUMENT, json.dumps([call.on(ARCH) for call in calls]))
+    unix = variant is Variant.UNIX
+    assert said["clone3"] == "ENOSYS"
+    assert set(said["clone"]) == {"EPERM"}
+    assert set(said["ioctl"]) == {"EPERM"}
+    assert said["x32"] == "ENOSYS"
+    assert {int(family) for family, answer in said["socket"].items() if answer != "EPERM"} <= {1, 2, 10, 16}
+    assert (said["socket"]["1"] == "EPERM") is not unix
+    assert said["socket"]["16"] == "ok"
+    assert set(said["netlink"]) == {"EPERM"}
+    assert said["packet"] == "EPERM"
+    refused = [answer == "EPERM" for answer in said["pairs"]]  # stream, datagram, raw, seqpacket
+    assert refused == ([False] * 4 if unix else [False, True, True, False])
+
+
+WORKS = """
+import concurrent.futures, json, os, socket, subprocess, threading
+with concurrent.futures.ThreadPoolExecutor(8) as pool: assert sum(pool.map(abs, range(100))) == 4950
+assert subprocess.run(["sh", "-c", "echo x | cat"], capture_output=True, check=True).stdout == b"x\\n"
+assert os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)[1] == 0
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname()); client.sendall(b"x")
+assert server.accept()[0].recv(1) == b"x"
+left, right = socket.socketpair(); left.sendall(b"x"); assert right.recv(1) == b"x"
+assert socket.if_nameindex()
+print(json.dumps("works"))
+"""
+
+
+@pytest.mark.parametrize("variant", Variant)
+def test_threads_processes_and_loopback_work(bench: Bench, variant: Variant) -> None:
+    assert tried(bench, variant, WORKS) == "works"
+
+
+INT80 = """
+import ctypes, mmap
+code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))  # mov eax, getpid; int 0x80; ret
+print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))(), flush=True)
+"""
+
+
+@pytest.mark.skipif(ARCH is not Arch.X86_64, reason="needs an x86_64 machine")
+@pytest.mark.parametrize("variant", Variant)
+def test_the_32_bit_door_kills(bench: Bench, variant: Variant) -> None:
+    done = inside(bench, variant, INT80)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGSYS, "")
+    open_door = inside(bench, None, INT80)
+    assert open_door.returncode in (0, 128 + signal.SIGSEGV), (
+        "a kernel without 32-bit programs has no such door"
+    )
