@@ -67,7 +67,8 @@ void add_guard(struct launch *launch, const struct resolved *place, enum access 
         return;
     }
     if (place->found == INACCESSIBLE || !root || strlen(root->path) >= place->missing_at) {
-        skip(launch, place->path, "does not exist, nothing to do");
+        bool later = access == ACCESS_NONE && place->found == MISSING && !root;
+        skip(launch, place->path, later ? "does not exist, and can be read once it is made" : "does not exist, nothing to do");
         return;
     }
     /* Where a file stands in the way of the path, that file must not be replaced by a directory. */
