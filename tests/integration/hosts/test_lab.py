@@ -227,6 +227,7 @@ def test_up_that_is_stopped_half_way_leaves_nothing(name: str) -> None:
     "word",
     [
         *("UPPER", "web=hamm", "web,gpu=voodoo", "web,disk=full", "web,wsl1,wsl2", "web,x=1"),
+        *("web,apparmor=ubuntu", "web,kind=uml,apparmor=none-such"),
         *("web,kind=real", "web,sysctl=kernel.panic=1", "web,kind=systemd,sysctl=kernel.panic=1"),
         *(f"web,kind=uml,{word}" for word in ("wsl1", "gpu=dxg", "disk=2m/64", "userns=EINVAL")),
     ],

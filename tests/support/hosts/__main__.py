@@ -10,7 +10,7 @@
     check                     say which kinds of host work here, and why others do not
 
 A host is NAME[=SUITE] followed by ,kind=systemd|uml ,wsl1 ,wsl2 ,masked-proc ,gpu=nvidia|nvidia8|dxg
-,userns=ENOSPC|… ,disk=SIZE/INODES ,sysctl=NAME=VALUE ,group=NAME.
+,userns=ENOSPC|… ,disk=SIZE/INODES ,sysctl=NAME=VALUE ,apparmor=ubuntu ,group=NAME.
 A lab stays up until `down`, or until the process given with --owner ends.
 """
 
@@ -42,6 +42,7 @@ KINDS = {
     "small disk": "check,disk=24m/512",
     "systemd as pid 1, Debian 12": "check=bookworm,kind=systemd",
     "user-mode Linux": "check,kind=uml",
+    "its own kernel, with systemd and AppArmor": "check,kind=uml-systemd,apparmor=ubuntu",
 }
 NOT_BUILT = ("QEMU", "podman", "darwin")
 
@@ -127,9 +128,9 @@ def _check(_options: argparse.Namespace) -> int:
     for kind, host in KINDS.items():
         problem = capability.problem(host)
         failed += problem is not None
-        print(f"{kind:<28} {'works' if problem is None else f'does not work: {problem}'}")
+        print(f"{kind:<41} {'works' if problem is None else f'does not work: {problem}'}")
     for kind in NOT_BUILT:
-        print(f"{kind:<28} not built")
+        print(f"{kind:<41} not built")
     return 1 if failed else 0
 
 

@@ -26,9 +26,9 @@ ip link set eth0 up
 ip route add default via "$HOST_GATEWAY"
 # What an administrator has written down holds again after a reboot; the kernel need not know all of it.
 sysctl --quiet --system >/dev/null 2>&1 || true
-for profile in /etc/apparmor.d/fleetbox-hosts.*; do
-  [ ! -e "$profile" ] || apparmor_parser --replace "$profile"
-done
+if [ -e /etc/apparmor.d/fleetbox-hosts.profile ]; then
+  apparmor_parser --replace /etc/apparmor.d/fleetbox-hosts.profile
+fi
 
 # The harness's own door, for root and with the lab's key: what `exec` uses where there is no nsenter.
 keys='PermitRootLogin=prohibit-password'

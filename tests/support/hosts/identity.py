@@ -42,6 +42,8 @@ def write(host: HostState, spec: HostSpec, *, address: str, authorized_key: str)
         layer.own(host.identity / path, mode, 0)
     if spec.kind.own_kernel:
         layer.file("etc/ssh/harness_keys", authorized_key, mode=0o600)
+    if spec.apparmor:
+        layer.file("etc/apparmor.d/fleetbox-hosts.profile", spec.apparmor_profile.read_text())
     if spec.disk:
         layer.folder("var/lib/fleetbox", mode=0o755, owner=0)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -92,6 +93,8 @@ class HostSpec:
     disk: Disk | None = None
     sysctls: dict[str, str] = field(default_factory=dict)
     """Kernel settings from the first moment on, for a host with a kernel of its own."""
+    apparmor: str | None = None
+    """A file of tests/support/hosts/apparmor that such a kernel loads before anybody logs in."""
     groups: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -131,6 +134,10 @@ class HostSpec:
             else:
                 given[key] = value
         return cls.of(name, hooks=hooks, groups=groups, sysctls=sysctls, **given)
+
+    @property
+    def apparmor_profile(self) -> Path:
+        return Path(__file__).parent / "apparmor" / str(self.apparmor)
 
     def as_json(self) -> dict[str, Any]:
         disk = f"{self.disk.size}/{self.disk.inodes}" if self.disk else None
@@ -173,6 +180,7 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
     "disk": _disk,
     "groups": tuple,
     "sysctls": dict,
+    "apparmor": lambda value: value,
     "variables": dict,
 }
 
