@@ -30,7 +30,8 @@ static void add_perms(struct strings *argv, const struct bwrap *bwrap, const cha
     }
 }
 
-static void add_namespaces(const struct launch *launch, const struct bwrap *bwrap, struct strings *argv) {
+static void add_namespaces(const struct launch *launch, const struct bwrap *bwrap, bool controlled,
+                           struct strings *argv) {
     ADD(argv, bwrap->is_setuid ? "--unshare-user-try" : "--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try");
     if (!launch->host_pids) {
         ADD(argv, "--unshare-pid", "--as-pid-1");
@@ -38,7 +39,11 @@ static void add_namespaces(const struct launch *launch, const struct bwrap *bwra
     if (launch->plan.network == NETWORK_NONE) {
         ADD(argv, "--unshare-net");
     }
-    ADD(argv, "--die-with-parent", "--cap-drop", "ALL");
+    if (!controlled) { /* else the control socket's end ends it, and at any moment: bwrap would leave a child behind that
+                        * it has made and not yet let run, which waits for ever and holds the locks */
+        ADD(argv, "--die-with-parent");
+    }
+    ADD(argv, "--cap-drop", "ALL");
     if (bwrap->inner_mounts) { /* to mount with, and to give both up for good */
         ADD(argv, "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP");
     }
@@ -222,7 +227,7 @@ void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlle
         parts_leave_to_bwrap(&launch->entries);
     }
     strings_add(argv, controlled ? "bwrap" : bwrap->path);
-    add_namespaces(launch, bwrap, argv);
+    add_namespaces(launch, bwrap, controlled, argv);
     if (minimal) {
         ADD(argv, "--tmpfs", "/");
     } else {

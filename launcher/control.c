@@ -14,7 +14,7 @@ int exit_code(int wait_status) {
     return WIFSIGNALED(wait_status) ? EXIT_SIGNAL_BASE + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-void tell(int control, int type, int value, const char *text) {
+bool tell(int control, int type, int value, const char *text) {
     struct message message = {.type = type, .value = value};
     size_t length = text ? strlen(text) : 0;
     if (length > sizeof message.text) {
@@ -23,9 +23,7 @@ void tell(int control, int type, int value, const char *text) {
     if (length) {
         memcpy(message.text, text, length);
     }
-    if (control >= 0) {
-        send(control, &message, offsetof(struct message, text) + length, MSG_NOSIGNAL);
-    }
+    return control < 0 || send(control, &message, offsetof(struct message, text) + length, MSG_NOSIGNAL) >= 0;
 }
 
 void give_up(int control, const char *format, ...) {

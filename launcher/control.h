@@ -2,6 +2,7 @@
 #ifndef FLEETBOX_CONTROL_H
 #define FLEETBOX_CONTROL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One digit each: a shell knows only `0<` to `9<`, and --dry-run prints a line for a shell. */
@@ -37,8 +38,8 @@ struct message {
 /* The wait status as a shell shows it. */
 int exit_code(int wait_status);
 
-/* Sends; `text` may be NULL. `control` is -1 where nobody listens: then nothing is sent. */
-void tell(int control, int type, int value, const char *text);
+/* Sends; `text` may be NULL. `control` is -1 where nobody listens: then nothing is sent. False: the launcher is gone. */
+bool tell(int control, int type, int value, const char *text);
 
 /* The inner stage's way to refuse: nothing has been executed, and nothing will be. */
 _Noreturn void give_up(int control, const char *format, ...) __attribute__((format(printf, 2, 3)));

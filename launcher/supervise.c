@@ -8,7 +8,9 @@
 #include <spawn.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -109,6 +111,37 @@ static void forward(struct watch *watch, const struct signalfd_siginfo *info) {
     send(watch->control, &message, offsetof(struct message, text), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* What bwrap left when it was killed comes to us. An inner stage would end by itself; a child that bwrap has not yet
+ * let run would not. */
+static void end_orphans(void) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    for (;;) {
+        char text[64]; /* the first few: then the next */
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        if (fd >= 0) {
+            close(fd);
+        }
+        text[length > 0 ? length : 0] = '\0';
+        long pid = strtol(text, NULL, 10);
+        if (pid <= 0) {
+            return;
+        }
+        kill((pid_t)pid, SIGKILL);
+        waitpid((pid_t)pid, NULL, 0);
+    }
+}
+
+/* Before a refusal: its clean-up needs the locks that the sandbox holds as well. */
+static void end_sandbox(struct watch *watch) {
+    if (!watch->bwrap_ended) {
+        kill(watch->bwrap, SIGKILL);
+        waitpid(watch->bwrap, &watch->bwrap_status, 0);
+    }
+    end_orphans();
+}
+
 static void read_signal(struct watch *watch) {
     struct signalfd_siginfo info;
     if (read(watch->signals, &info, sizeof info) != sizeof info) {
@@ -119,6 +152,7 @@ static void read_signal(struct watch *watch) {
     } else if (waitpid(watch->bwrap, &watch->bwrap_status, WNOHANG) == watch->bwrap) {
         watch->bwrap_ended = true;
         shutdown(watch->control, SHUT_WR); /* an inner stage that outlived it takes this as our end, and ends too */
+        end_orphans();
     }
 }
 
@@ -140,10 +174,12 @@ static ssize_t receive(int control, struct message *message, pid_t *sender) {
     return length;
 }
 
-static void place_in_cgroup(const struct watch *watch, pid_t inner) {
+static void place_in_cgroup(struct watch *watch, pid_t inner) {
     if (inner <= 0 || !cgroup_place(inner)) {
+        int problem = errno;
+        end_sandbox(watch);
         refuse("look at who may write cgroup.procs there", "cannot put the sandbox into a cgroup below %s: %s",
-               watch->launch->limits.cgroup, strerror(errno));
+               watch->launch->limits.cgroup, strerror(problem));
     }
     tell(watch->control, MESSAGE_GO, 0, NULL);
 }
@@ -190,6 +226,7 @@ static void read_control(struct watch *watch) {
             watch->cannot_mount = true;
             break;
         case MESSAGE_REFUSED:
+            end_sandbox(watch);
             refuse("look at that path: something else changed it, or an earlier workload prepared it", "%s", message.text);
         case MESSAGE_STOPPED:
             follow_stop(watch, message.value);
@@ -286,6 +323,7 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     if (launch->limits.cgroup) {
         setsockopt(watch.control, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
     }
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     watch.bwrap = start(launch, bwrap, argv, theirs, filter, locks);
     close(theirs); /* or the end of the sandbox would never be seen */
     watch_until_end(&watch);

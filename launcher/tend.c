@@ -228,12 +228,11 @@ static int watch_children(void) {
 void tend_workload(struct tend *tend) {
     if (getpid() != 1) {
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-        if (tend->control >= 0) { /* dying with bwrap would leave the others running; the control socket tells us */
-            prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
-        }
     }
     int children = watch_children();
-    tell(tend->control, MESSAGE_STARTING, 0, NULL);
+    if (!tell(tend->control, MESSAGE_STARTING, 0, NULL)) {
+        _exit(EXIT_SIGNAL_BASE + SIGKILL); /* as when it goes away later */
+    }
     wait_for_cgroup(tend);
     int problem = execute(tend);
     if (problem) {
