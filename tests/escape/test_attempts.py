@@ -9,6 +9,21 @@ from tests.escape.arena.attempt import Attempt
 from tests.escape.conftest import ArenaOf
 from tests.escape.hosts import SPECS
 
+# What rests on the mounts, and may differ by who makes them.
+MOUNTED = {
+    "fails closed",
+    "locked mounts",
+    "masks",
+    "masks of aliases",
+    "masks of files",
+    "masks of sockets",
+    "no links on the way",
+    "pinned parents",
+    "private propagation",
+    "protected names",
+    "read-only root",
+}
+
 pytestmark = pytest.mark.host
 
 
@@ -37,6 +52,22 @@ def test_refused(
         assert attempt.refused in inside.error, inside
     else:
         assert inside.reached or inside.code, inside
+
+
+def _by_bwrap() -> Iterator[object]:
+    for attempt in attempts.ALL:
+        if attempt.targets in MOUNTED and attempt.host == "bookworm":
+            reason = attempt.open or attempt.open_by_bwrap
+            marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+            yield pytest.param(attempt, id=attempt.id, marks=marks)
+
+
+@pytest.mark.parametrize("attempt", list(_by_bwrap()))
+def test_refused_where_bubblewrap_mounts(arena_of: ArenaOf, attempt: Attempt) -> None:
+    """The other way to make the mounts; that the attempt can succeed was shown above."""
+    [inside] = arena_of("bookworm").run(attempt.id, "by-bwrap")
+    assert not inside.escaped, f"it succeeded inside fleetbox-run --mounts bwrap: {inside}"
+    assert inside.reached or inside.code, inside
 
 
 def test_there_are_enough_and_each_is_one() -> None:

@@ -22,6 +22,7 @@ from tests.escape.arena.world import HOME, UID, World
 
 PYTHON = "/usr/bin/python3"
 SECONDS = 20.0
+OURS = ("fleetbox", "by-bwrap")
 
 
 @dataclass
@@ -40,11 +41,13 @@ class Launch:
 
 
 def prepare(world: World, attempt: Attempt, how: str) -> Launch:
-    """`how`: control, fleetbox, or a peer's name."""
+    """`how`: control, fleetbox, by-bwrap where bubblewrap mounts instead of the inner stage, or a peer's name."""
     payload = [PYTHON, "-I", "-S", "-c", source(attempt.payload, world.params)]
     if attempt.through:
         payload = ["/bin/sh", "-c", f'{attempt.through}; exec "$@"', "sh", *payload]
-    if how == "fleetbox":
+    if how == "by-bwrap":
+        world.options += ["--mounts", "bwrap"]
+    if how in OURS:
         return Launch([*_fleetbox(world, attempt.policy), *payload])
     if how != "control":
         return Launch([*peers.argv(how, world), *peers.command(how, payload)])

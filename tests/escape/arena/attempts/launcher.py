@@ -88,14 +88,14 @@ def _neighbour(world: World, script: str) -> None:
 
 def _neighbours_tmp(world: World) -> None:
     """A file in /tmp: of another sandbox, or in the control run of the host."""
-    if world.how == "fleetbox":
+    if world.how != "control":
         _neighbour(world, f"echo {world.token} > /tmp/escape-neighbour")
     else:
         world.file("/tmp/escape-neighbour", world.token)
 
 
 def _neighbours_life(world: World) -> None:
-    if world.how == "fleetbox":
+    if world.how != "control":
         _neighbour(world, ":")
     else:
         bystander(world, "import time; print('up', flush=True); time.sleep(60)")
@@ -117,7 +117,7 @@ def _launchers_state(world: World) -> None:
 
 def _sibling(world: World) -> None:
     world.make("ws/.codex")
-    if world.how == "fleetbox":
+    if world.how != "control":
         _neighbour(world, ":")
 
 
@@ -178,7 +178,7 @@ ATTEMPTS = (
         for count in (8, 12, 16, 20, 24, 32)
     ),
     _careful("start-with-few-processes", "RLIMIT_NPROC=6", _limits((resource.RLIMIT_NPROC, 6))),
-    _careful("start-with-little-data", "RLIMIT_DATA of 16 MiB", _limits((resource.RLIMIT_DATA, 16 << 20))),
+    _careful("start-with-little-data", "RLIMIT_DATA of 20 MiB", _limits((resource.RLIMIT_DATA, 20 << 20))),
     _careful("start-without-file-size", "RLIMIT_FSIZE=0", _limits((resource.RLIMIT_FSIZE, 0))),
     _careful("start-with-little-memory", "RLIMIT_AS of 64 MiB", _limits((resource.RLIMIT_AS, 64 << 20))),
     _careful(
