@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.conftest import REPO
 from tests.escape.arena import attempts
 from tests.escape.arena.attempt import Attempt
 from tests.escape.conftest import ArenaOf
@@ -68,6 +69,12 @@ def test_refused_where_bubblewrap_mounts(arena_of: ArenaOf, attempt: Attempt) ->
     [inside] = arena_of("bookworm").run(attempt.id, "by-bwrap")
     assert not inside.escaped, f"it succeeded inside fleetbox-run --mounts bwrap: {inside}"
     assert inside.reached or inside.code, inside
+
+
+def test_what_still_succeeds_is_a_known_limit() -> None:
+    limits = (REPO / "docs/threat-model.md").read_text().partition("## Known limits")[2]
+    still = [attempt.id for attempt in attempts.ALL if attempt.open or attempt.open_by_bwrap]
+    assert [name for name in still if name not in limits] == []
 
 
 def test_there_are_enough_and_each_is_one() -> None:
