@@ -41,7 +41,7 @@ class Launch:
 
 
 def prepare(world: World, attempt: Attempt, how: str) -> Launch:
-    """`how`: control, fleetbox, by-bwrap where bubblewrap mounts instead of the inner stage, or a peer's name."""
+    """`how`: control, fleetbox, by-bwrap (bubblewrap mounts, not the inner stage), or a peer's name."""
     payload = [PYTHON, "-I", "-S", "-c", source(attempt.payload, world.params)]
     if attempt.through:
         payload = ["/bin/sh", "-c", f'{attempt.through}; exec "$@"', "sh", *payload]
