@@ -80,7 +80,6 @@ ATTEMPTS = (
         _renamed,
         reached_server,
         policy="private",
-        open="the kernel lists a socket by the name it was bound to",
     ),
     Attempt(
         "connect-to-a-late-socket",
