@@ -38,6 +38,7 @@ _COMMANDS = {
     "rollback": _Entry(
         "fleetbox.cli.rollback:rollback", "Activate an earlier policy again, as a new generation."
     ),
+    "why": _Entry("fleetbox.cli.why:why", "Say what a host's sandbox refused, and by which rule."),
     "results": _Entry("fleetbox.cli.results:results", "List and show stored conformance results."),
     "checks": _Entry("fleetbox.cli.checks:checks", "Show the catalogue of checks."),
     "completion": _Entry("fleetbox.cli.completion:completion", "Print a shell completion script."),

@@ -27,11 +27,13 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{POLICY_NAME.pattern}$")]
 Number = Annotated[int, Field(ge=1, le=10**9, strict=True)]
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """What every answer has in common."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Failure(_Answer):
+class Failure(Answer):
     """Why the host did not do it; `code` is for machines. `generation` is what it enforces now, if known."""
 
     code: Code
@@ -42,7 +44,7 @@ class Failure(_Answer):
     digest: Digest | None = None
 
 
-class Activation(_Answer):
+class Activation(Answer):
     """What `activate` and `rollback` answer when the new generation stays.
 
     `repaired`: it was current before, but its content had been changed on the host.
@@ -55,14 +57,14 @@ class Activation(_Answer):
     digest: Digest
 
 
-class Generation(_Answer):
+class Generation(Answer):
     """One generation that the host keeps."""
 
     n: Number
     digest: Digest
 
 
-class Status(_Answer):
+class Status(Answer):
     """What the host enforces now; no generation: nothing yet."""
 
     generation: Number | None = None
@@ -71,7 +73,7 @@ class Status(_Answer):
     generations: tuple[Generation, ...] = Field((), max_length=10_000)
 
 
-_Model = TypeVar("_Model", bound=_Answer)
+_Model = TypeVar("_Model", bound=Answer)
 
 
 def read(model: type[_Model], completed: Completed) -> _Model | Failure:

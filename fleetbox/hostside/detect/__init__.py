@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from fleetbox.hostside import config, generations, paths
 from fleetbox.hostside.detect import evidence, explain, gates, gpu, kernel, userns, wsl
 from fleetbox.hostside.detect.attempt import Prober
-from fleetbox.hostside.detect.bwrap import Bwrap, candidates
+from fleetbox.hostside.detect.bwrap import Bwrap, candidates, is_setuid
 from fleetbox.hostside.detect.explain import Blocked
 from fleetbox.hostside.detect.gates import Gate
 from fleetbox.hostside.errors import HostError
@@ -68,7 +68,7 @@ def _costs(bwrap: Bwrap, prober: Prober) -> list[Gate]:
     """What does not keep from sandboxing, but makes it slower or weaker."""
     if userns.leaves_capabilities(bwrap.path, prober) is not False:
         return []
-    setuid = evidence.is_setuid(bwrap.path)
+    setuid = is_setuid(bwrap.path)
     return [gates.gate("inner_no_caps", f"{bwrap.path}{' is setuid' if setuid else ''}")]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 
 from fleetbox.hostside.detect import files, gates
 from fleetbox.hostside.detect.attempt import Prober
+from fleetbox.hostside.detect.bwrap import is_setuid
 from fleetbox.hostside.detect.explain import Evidence
 from fleetbox.hostside.paths import Places
 
@@ -67,15 +67,6 @@ def container(places: Places) -> str:
     manager = files.text(places.under("/run/systemd/container"))[:40]
     group = _CONTAINER_GROUP.search(files.text(places.under("/proc/1/cgroup")))
     return manager or (group[1] if group else "")
-
-
-def is_setuid(path: str) -> bool:
-    """Whether a program runs as its owner root."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False
-    return bool(status.st_mode & stat.S_ISUID) and status.st_uid == 0
 
 
 def _without_privileges(places: Places) -> bool:

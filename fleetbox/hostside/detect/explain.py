@@ -41,6 +41,8 @@ class Evidence(NamedTuple):
 
 def gate(blocked: Blocked, evidence: Evidence) -> gates.Gate:
     """The gate behind what the probe found, and its symptom here."""
+    if "setuid use of bubblewrap" in blocked.said:
+        return gates.gate("bwrap_setuid", blocked.said)
     name = _BY_LAYER.get(blocked.layer, _general)(blocked.said, evidence)
     detail = _detail(name, evidence)
     return gates.gate(name, "; ".join(filter(None, [detail, blocked.said])))

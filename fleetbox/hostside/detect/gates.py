@@ -130,6 +130,12 @@ GATES = {
         "ausearch -m avc -ts recent names the denial; allow user_namespace create in a policy module, or map"
         " the account with semanage login -m -s unconfined_u",
     ),
+    "bwrap_setuid": Words(
+        "`setuid use of bubblewrap is not supported`",
+        "bwrap is setuid, which its version refuses to be",
+        "as root: chmod u-s the file; role fleetbox.sandbox.bubblewrap brings a copy without it",
+        role=True,
+    ),
     "bwrap_no_new_privs": Words(
         "`No permissions to create new namespace` by a setuid bwrap",
         "bwrap is setuid, and no_new_privs takes that from it",

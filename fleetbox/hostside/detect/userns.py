@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from fleetbox.hostside.detect import files
 from fleetbox.hostside.detect.attempt import Attempt, Prober
+from fleetbox.hostside.detect.bwrap import is_setuid
 from fleetbox.hostside.detect.explain import Blocked
 from fleetbox.hostside.paths import Places
 
@@ -37,10 +38,13 @@ def with_bwrap(path: str, prober: Prober) -> Try:
 
 
 def sandbox(path: str, layers: frozenset[str]) -> list[str]:
-    """The words of bubblewrap before the command, as the launcher has them (launcher/argv.c)."""
+    """The words of bubblewrap before the command, as the launcher has them (launcher/argv.c).
+
+    A setuid one needs no user namespace, and works where nobody may have any.
+    """
     return [
         path,
-        "--unshare-user",
+        "--unshare-user-try" if is_setuid(path) else "--unshare-user",
         *(["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"] if "other" in layers else []),
         *(["--unshare-net"] if "net" in layers else []),
         *(["--unshare-pid"] if "pid" in layers else []),

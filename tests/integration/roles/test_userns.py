@@ -120,6 +120,30 @@ def test_a_setting_that_was_lost_at_a_boot_is_set_again(
     assert limit(host, "user") == 15000
 
 
+def test_a_setuid_bwrap_hides_no_gate_from_the_copy_that_is_none(
+    lab: Lab, make_host: MakeHost, playbook: Playbook
+) -> None:
+    host = make_host("setuid", userns="ENOSPC")
+    install = "apt-get -qq update && apt-get -qq install --no-install-recommends bubblewrap"
+    host.exec(["sh", "-c", f"{install} && chmod u+s /usr/bin/bwrap"])
+    assert gates(host) == [], "it needs no user namespace"
+    run = play(lab, [host], playbook(*ROLES))
+    assert run.ended_well(host), run.output
+    assert limit(host, "user") == 15000
+
+
+def test_a_bwrap_that_refuses_to_be_setuid_is_named_and_the_copy_is_not(
+    lab: Lab, make_host: MakeHost, playbook: Playbook
+) -> None:
+    host = make_host("unsupported", suite="trixie")
+    install = "apt-get -qq update && apt-get -qq install --no-install-recommends bubblewrap"
+    host.exec(["sh", "-c", f"{install} && chmod u+s /usr/bin/bwrap"])
+    assert gates(host) == ["bwrap_setuid"]
+    run = play(lab, [host], playbook(*ROLES))
+    assert run.ended_well(host), run.output
+    assert gates(host) == []
+
+
 def test_the_uninstall_playbook_undoes_it_too(lab: Lab, make_host: MakeHost, playbook: Playbook) -> None:
     host = make_host("removed", userns="ENOSPC")
     assert play(lab, [host], playbook(*ROLES)).ended_well(host)

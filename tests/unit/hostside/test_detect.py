@@ -93,6 +93,7 @@ def limits(**zero: int) -> Evidence:
         ("user", "EPERM", Evidence(container="Docker"), "container"),
         ("user", "EPERM", Evidence(selinux="user_u:user_r:user_t:s0"), "userns_selinux"),
         ("user", "EPERM", Evidence(apparmor_label="bwrap (enforce)"), "apparmor_profile"),
+        ("user", "setuid use of bubblewrap is not supported", limits(user=0), "bwrap_setuid"),
         ("user", "EPERM", Evidence(setuid_without_privileges=True), "bwrap_no_new_privs"),
         ("pid", "Creating new namespace failed (ENOSPC)", limits(pid=0), "ns_max_zero"),
         ("other", "Creating new namespace failed (ENOSPC)", limits(ipc=0), "ns_max_zero"),
