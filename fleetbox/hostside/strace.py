@@ -134,7 +134,7 @@ def _constant(call: str, arguments: str) -> str:
 def _paths(arguments: str, directory: str) -> Iterator[str]:
     for descriptor, opened, text in _PLACE.findall(arguments):
         path = _decoded(text)
-        base = _decoded(opened) if descriptor else directory
+        base = directory if descriptor in ("", "AT_FDCWD") and not opened else _decoded(opened)
         if path.startswith("/"):
             yield os.path.normpath(path)
         elif path and base.startswith("/"):

@@ -39,6 +39,7 @@ def test_a_workload_that_cannot_be_executed_is_a_failure() -> None:
     [
         ('openat(AT_FDCWD</w/sub>, "../f", O_RDONLY) = -1 EROFS (R)', Failure("openat", "EROFS", ("/w/f",))),
         ('openat(3</d>, "f", O_RDONLY) = -1 EROFS (R)', Failure("openat", "EROFS", ("/d/f",))),
+        ('openat(AT_FDCWD, "old", O_RDONLY) = -1 EROFS (R)', Failure("openat", "EROFS", ("/w/old",))),
         ('mkdir("new", 0777) = -1 EROFS (R)', Failure("mkdir", "EROFS", ("/w/new",))),
         ('rename("/a", "/b") = -1 EBUSY (R)', Failure("rename", "EBUSY", ("/a", "/b"))),
         ('symlink("/target", "/link") = -1 EROFS (R)', Failure("symlink", "EROFS", ("/link",))),
