@@ -18,6 +18,7 @@ SPECS = (
     HostSpec.of("einval", userns="EINVAL"),
     HostSpec.of("wsl1", userns="EINVAL", hooks=["wsl1"]),
     HostSpec.of("masked", hooks=["masked-proc"]),
+    HostSpec.of("docker", userns="EPERM", hooks=["masked-proc"]),  # as its default profile leaves it
     HostSpec.of("wsl2", hooks=["wsl2"], gpu="dxg"),
 )
 POLICIES = {
@@ -45,6 +46,7 @@ def hosts(lab: Lab, launcher: Path) -> Iterator[Hosts]:
     [
         ("enospc", "user.max_user_namespaces is 0", "user.max_user_namespaces=15000"),
         ("eperm", "refuses to make namespaces: Operation not permitted", "allow clone, unshare, mount"),
+        ("docker", "refuses to make namespaces: Operation not permitted", "allow clone, unshare, mount"),
         ("einval", "refuses to make namespaces: Invalid argument", "allow clone, unshare, mount"),
         ("wsl1", "this is WSL1, which has no user namespaces", "wsl --set-version <distro> 2"),
         ("masked", "parts of this one are masked", "--security-opt systempaths=unconfined"),
