@@ -126,7 +126,7 @@ def state_of(root: Path, uid: int, state: Path) -> dict[str, object]:
         "sockets": leftovers.sockets(),
         "locks": leftovers.locks(state),
         "temporary files": leftovers.temporary(uid, state),
-        "cgroups": leftovers.cgroups(),
+        "cgroups": leftovers.cgroups(uid),
     }
 
 

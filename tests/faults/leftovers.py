@@ -91,5 +91,7 @@ def temporary(uid: int, state: Path) -> list[str]:
     return found
 
 
-def cgroups() -> list[str]:
-    return sorted(str(path) for path in Path("/sys/fs/cgroup").rglob("*fleetbox*"))
+def cgroups(uid: int) -> list[str]:
+    """Those of the account: others make theirs beside us."""
+    found = Path("/sys/fs/cgroup").rglob("fleetbox-*")
+    return sorted(str(path) for path in found if path.lstat().st_uid == uid)
