@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "exact.h"
 #include "launch.h"
 #include "path.h"
 #include "refuse.h"
@@ -225,20 +226,8 @@ static bool allow(int ruleset, int fd, uint64_t rights) {
     return !rights || syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) == 0;
 }
 
-/* No link on the way: it could be a workload's, and lead out. */
-static int open_place(const char *path) {
-    int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int fd = root < 0 ? -1 : open_beneath(root, path + 1);
-    int problem = errno;
-    if (root >= 0) {
-        close(root);
-    }
-    errno = problem;
-    return fd;
-}
-
 static bool allow_place(const struct landlock *landlock, int ruleset, const char *path, uint64_t rights) {
-    int fd = open_place(path);
+    int fd = open_without_links(AT_FDCWD, path); /* a link could be a workload's, and lead out */
     if (fd < 0) {
         return false;
     }

@@ -57,7 +57,7 @@ class Plan:
             ("seccomp", os.uname().machine, variant, f"seccomp-{variant}.bpf")
             for variant in ("unix", "nounix")
         ]
-        return b"".join(word.encode() + b"\0" for record in [*records, ("end",)] for word in record)
+        return b"".join(os.fsencode(word) + b"\0" for record in [*records, ("end",)] for word in record)
 
     def encode(self) -> bytes:
         """The whole file."""

@@ -25,6 +25,7 @@ class Bench:
     root: Path  # visible inside through a read rule, because /var/tmp itself is private there
     home: Path
     workspace: Path
+    mounts: Sequence[str] = ()  # the option that says who mounts what restricts
 
     def ops(self, *ops: Op) -> list[Op]:
         return [("rule", "read", str(self.root)), *ops]
@@ -34,7 +35,8 @@ class Bench:
 
     def command(self, plan: Plan | Path, *words: str, options: Sequence[str] = ()) -> list[str]:
         path = plan if isinstance(plan, Path) else plan.write(self.root / "plan", self.uid)
-        return [str(self.launcher), "--plan", str(path), *options, "--", *words]
+        mounts = () if "--mounts" in options else self.mounts
+        return [str(self.launcher), "--plan", str(path), *mounts, *options, "--", *words]
 
     def run(
         self, plan: Plan | Path, *words: str, options: Sequence[str] = (), **settings: Any
@@ -107,13 +109,35 @@ class Bench:
         return path
 
 
+# What these modules claim must hold whoever mounts what restricts: the inner stage, or bwrap as its fallback.
+BOTH_WAYS = ("test_paths", "test_rename", "test_closed", "test_residue", "test_mounts_equal")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if "bench" in metafunc.fixturenames and name.startswith(BOTH_WAYS):
+        metafunc.parametrize("mounts", [("--mounts", "inner"), ("--mounts", "bwrap")], ids=" ".join)
+
+
 @pytest.fixture
-def bench(launcher: Path, run_as: RunAs, workload_user: int, open_dir: Path, needs_sandbox: None) -> Bench:
+def mounts() -> Sequence[str]:
+    return ()
+
+
+@pytest.fixture
+def bench(
+    launcher: Path,
+    run_as: RunAs,
+    workload_user: int,
+    open_dir: Path,
+    needs_sandbox: None,
+    mounts: Sequence[str],
+) -> Bench:
     home = open_dir / "home"
     workspace = home / "ws"
     workspace.mkdir()
     give_to(workspace, workload_user)
-    return Bench(launcher, run_as, workload_user, open_dir, home, workspace)
+    return Bench(launcher, run_as, workload_user, open_dir, home, workspace, mounts)
 
 
 @pytest.fixture
