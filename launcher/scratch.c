@@ -54,7 +54,9 @@ bool scratch_set_mode(const struct scratch *scratch, const char *what, size_t nu
 }
 
 bool scratch_seal(void) {
-    return mount(NULL, PLACE, NULL, MS_REMOUNT | MS_RDONLY | KEEP_CLOSED, NULL) == 0;
+    /* The mount, which hands it on to every bind, and not the file system: on that one a denied file would answer
+     * "read-only" where it must say "permission denied". */
+    return mount(NULL, PLACE, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | KEEP_CLOSED, NULL) == 0;
 }
 
 bool scratch_close(const struct scratch *scratch) {

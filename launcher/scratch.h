@@ -1,5 +1,5 @@
 /* A file system of the inner stage's own, mounted only while it works: it holds what masks are bound from. All
- * masks are binds from one read-only superblock, so that each costs one system call, and none can be changed. */
+ * masks are binds from one read-only mount, so that each costs one system call, and none can be changed. */
 #ifndef FLEETBOX_SCRATCH_H
 #define FLEETBOX_SCRATCH_H
 
@@ -26,7 +26,7 @@ int scratch_get(const struct scratch *scratch, const char *what, size_t number);
 
 bool scratch_set_mode(const struct scratch *scratch, const char *what, size_t number, mode_t mode);
 
-/* Nothing in it can be changed from here on. */
+/* Nothing can be changed from here on, in it and in what is bound from it. */
 bool scratch_seal(void);
 
 /* No longer mounted; what was bound from it stays. */

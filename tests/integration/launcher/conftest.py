@@ -110,29 +110,27 @@ class Bench:
 
 
 # What these modules claim must hold whoever mounts what restricts: the inner stage, or bwrap as its fallback.
-BOTH_WAYS = ("test_paths", "test_rename", "test_closed", "test_residue", "test_mounts_equal")
+BOTH_WAYS = ("test_paths", "test_rename", "test_closed", "test_residue")
+
+
+# bwrap binds by path: what is moved while it does so gets away (docs/threat-model.md).
+BUT_RACES = ("test_a_match_that_another_process_moves_is_denied_or_nothing_runs",)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name = metafunc.module.__name__.rpartition(".")[2]
-    if "bench" in metafunc.fixturenames and name.startswith(BOTH_WAYS):
+    both = name.startswith(BOTH_WAYS) and metafunc.function.__name__ not in BUT_RACES
+    if both and "bench" in metafunc.fixturenames:
         metafunc.parametrize("mounts", [("--mounts", "inner"), ("--mounts", "bwrap")], ids=" ".join)
 
 
 @pytest.fixture
-def mounts() -> Sequence[str]:
+def mounts(needs_sandbox: None) -> Sequence[str]:
     return ()
 
 
 @pytest.fixture
-def bench(
-    launcher: Path,
-    run_as: RunAs,
-    workload_user: int,
-    open_dir: Path,
-    needs_sandbox: None,
-    mounts: Sequence[str],
-) -> Bench:
+def bench(launcher: Path, run_as: RunAs, workload_user: int, open_dir: Path, mounts: Sequence[str]) -> Bench:
     home = open_dir / "home"
     workspace = home / "ws"
     workspace.mkdir()
