@@ -164,10 +164,8 @@ def test_names_of_any_bytes_are_guarded(bench: Bench, mounts: Sequence[str]) -> 
 def test_the_mounts_of_a_read_only_directory_are_read_only_too(bench: Bench, mounts: Sequence[str]) -> None:
     for name in ("ws/a/sub", "ws/a/deny/sub", "ws/b/sub"):
         bench.make(f"home/{name}")
-    prepare = "\n".join(
-        f"mount -t tmpfs -o mode=1777 tried {bench.workspace}/{name}/sub; echo x > {bench.workspace}/{name}/sub/f"
-        for name in ("a", "a/deny", "b")
-    )
+    places = [f"{bench.workspace}/{name}/sub" for name in ("a", "a/deny", "b")]
+    prepare = "\n".join(f"mount -t tmpfs -o mode=1777 tried {place}; echo x > {place}/f" for place in places)
     plan = bench.plan(("rule", "read", "${WORKSPACE}/a"), ("rule", "none", "${WORKSPACE}/a/deny"))
     script = "touch b/sub/new; echo x > a/sub/new; cat a/sub/f; cat a/deny/sub/f; ls b/sub"
     done = bench.sh_after(prepare, plan, script)
