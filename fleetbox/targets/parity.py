@@ -66,13 +66,14 @@ PARITY: tuple[Row, ...] = (
         "bind mounts and masks; a pattern covers what exists at launch, not files that appear later; a "
         "directory that leads to a denied or read-only path cannot be renamed, and is a mount of its own: "
         "moving a file out of it copies the file; a denied file is open again once the host replaces it by a "
-        "rename",
+        "rename, and one that is made after the launch outside writable directories is open from the start",
     ),
     Row(
         "filesystem.protect",
         _PARTIAL,
         "read-only mounts; a process outside the sandbox can detach one by renaming the name on the host; "
-        "a name is protected directly below each writable root, not below deeper directories (sub/.git)",
+        "below the top of a writable root, submodules and repositories that a bounded search finds at launch (256 "
+        "directories, four levels) are protected, not those that lie deeper or are made later",
     ),
     Row(
         "filesystem.unprotect",
@@ -98,8 +99,8 @@ PARITY: tuple[Row, ...] = (
     Row(
         "process.unix_sockets",
         _PARTIAL,
-        "sockets that the host has at launch are masked by the names they were bound to; outside the masked "
-        "directories one can be reached that appears later, was bound by a relative name, renamed or linked",
+        "sockets that the host has at launch are masked; outside the masked directories one can be reached that "
+        "appears later, or that was moved to where it is not searched for",
         "private",
     ),
     Row(
