@@ -72,8 +72,8 @@ PARITY: tuple[Row, ...] = (
         "filesystem.protect",
         _PARTIAL,
         "read-only mounts; a process outside the sandbox can detach one by renaming the name on the host; "
-        "below the top of a writable root, submodules and repositories that a bounded search finds at launch (256 "
-        "directories, four levels) are protected, not those that lie deeper or are made later",
+        "below the top of a writable root, submodules and repositories that a bounded search finds at launch "
+        "(256 directories, four levels) are protected, not those that lie deeper or are made later",
     ),
     Row(
         "filesystem.unprotect",
@@ -99,8 +99,8 @@ PARITY: tuple[Row, ...] = (
     Row(
         "process.unix_sockets",
         _PARTIAL,
-        "sockets that the host has at launch are masked; outside the masked directories one can be reached that "
-        "appears later, or that was moved to where it is not searched for",
+        "sockets that the host has at launch are masked; outside the masked directories one can be reached "
+        "that appears later, or that was moved to where it is not searched for",
         "private",
     ),
     Row(
