@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "alone.h"
 #include "argv.h"
 #include "bwrap.h"
 #include "collect.h"
@@ -261,6 +262,7 @@ static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int fi
         outcome = try_each(launch, bwraps, count, filter, &last);
     }
     if (!outcome.started) {
+        alone_say(launch);
         gate_refuse(launch, last, outcome.code);
     }
     return outcome.code;

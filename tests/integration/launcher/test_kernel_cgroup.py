@@ -14,6 +14,7 @@ from tests.support.provision import WORKSPACE, Provisioned, provisioned
 pytestmark = pytest.mark.host
 
 POLICIES = {
+    "strict": "landlock: required\n",
     "free": "filesystem: {tmp: private}\n",
     "memory": "process: {limits: {memory: 64MiB}}\n",
     "pids": "process: {limits: {pids: 20}}\n",
@@ -112,6 +113,14 @@ def test_a_running_launchers_cgroup_is_not_taken_for_a_stale_one(box: Provisione
     script = f"{scope} {command} sleep 4 & sleep 2; {scope} {command} true; echo $?; wait $!; echo $?"
     assert box.host.ssh(["sh", "-c", script], check=False).stdout == b"0\n0\n"
     assert left(box) == []
+
+
+def test_a_kernel_that_has_no_landlock_is_refused_where_it_is_required(box: Provisioned) -> None:
+    """And only there: every other launch on this host goes on without."""
+    done = box.sh("echo ran", policy="strict")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "the policy has landlock: required: this kernel has no Landlock" in done.stderr
+    assert box.sh("echo ran", policy="free").stdout == "ran\n"
 
 
 def test_without_a_delegated_cgroup_the_weaker_way_is_said(box: Provisioned) -> None:

@@ -66,6 +66,35 @@ def test_a_gate_is_named_with_its_remedy_and_nothing_runs(
     assert box.run("ls", "-A", WORKSPACE).stdout == "", "neither a file nor a mountpoint is left"
 
 
+WITHOUT_MOUNTS = (
+    "modes, owners and times of every file",
+    "/tmp and /var/tmp could not be private",
+    f"could be written with {WORKSPACE}",
+    "the host's processes could be seen",
+    "no loopback but the host's",
+)
+
+
+@pytest.mark.parametrize(
+    ("policy", "left_out"),
+    [("main", ()), ("hostnet", ("loopback",)), ("hostpids", ("processes could be seen",))],
+)
+def test_where_no_sandbox_can_be_made_everything_that_landlock_alone_would_leave_open_is_said(
+    hosts: Hosts, policy: str, left_out: tuple[str, ...]
+) -> None:
+    done = hosts["eperm"].launch("/bin/touch", "ran", policy=policy)
+    (said,) = [line for line in done.stderr.splitlines() if "Landlock alone" in line]
+    assert done.returncode == 125
+    for reason in WITHOUT_MOUNTS:
+        assert (reason in said) is not any(word in reason for word in left_out), said
+
+
+def test_landlock_that_is_switched_off_is_not_spoken_of(hosts: Hosts) -> None:
+    done = hosts["eperm"].launch("/bin/touch", "ran", policy="hostpids-only")
+    assert done.returncode == 125
+    assert "Landlock" not in done.stderr
+
+
 def test_wsl1_is_said_before_a_generation_is_looked_for(hosts: Hosts) -> None:
     box = hosts["wsl1"]
     box.change(f"mv {paths.CURRENT} {paths.CURRENT}.away")

@@ -56,6 +56,25 @@ def test_only_a_policy_with_nested_sandboxes_gets_the_filter_that_lets_them() ->
             assert files[filter_.file_name] == filter_.program()
 
 
+def test_only_a_policy_that_lists_programs_gets_the_filter_that_closes_memory() -> None:
+    policy = load_policy(GOLDEN / "defaults" / "policy.yml")
+    process = policy.process.model_copy(update={"allowed_binaries": ("git",)})
+    for tried, listed in ((policy, False), (policy.model_copy(update={"process": process}), True)):
+        files = {artifact.path: artifact.data for artifact in TARGETS["bubblewrap"].compile(tried)}
+        assert (operations.Program("git") in plan.decode(files["launch.plan"])) is listed
+        for filter_ in filters(nested=False, listed=listed):
+            assert files[filter_.file_name] == filter_.program()
+
+
+def test_limits_are_written_as_bytes_and_seconds() -> None:
+    policy = load_policy(GOLDEN / "defaults" / "policy.yml")
+    limits = policy.process.limits.model_copy(update={"memory": "1GiB", "pids": 7, "wall": "1h30m"})
+    process = policy.process.model_copy(update={"limits": limits})
+    compiled_ = TARGETS["bubblewrap"].compile(policy.model_copy(update={"process": process}))
+    written = [op for op in plan.decode(compiled_[0].data) if isinstance(op, operations.Limit)]
+    assert [op.arguments() for op in written] == [("memory", "1073741824"), ("pids", "7"), ("wall", "5400")]
+
+
 def test_full_access_is_no_sandbox_and_every_word_of_the_plan_says_so() -> None:
     assert list(compiled("full-access")) == ["launch.plan"]
     said = plan.describe(launch_plan(load_policy(GOLDEN / "full-access" / "policy.yml")))
