@@ -260,7 +260,8 @@ static void watch_until_end(struct watch *watch) {
         }
         if (ready[2].revents) {
             watch->overdue = true;
-            kill(watch->bwrap, SIGKILL); /* the sandbox dies with it */
+            watch->clock = -1;
+            kill(watch->bwrap, SIGKILL);
         }
     }
 }
@@ -277,7 +278,7 @@ static int backup_clock(const struct launch *launch) {
     if (!launch->limits.wall) {
         return -1;
     }
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)launch->limits.wall + 2 * LIMITS_GRACE}};
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)launch->limits.wall + LIMITS_GRACE + 1}};
     int clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (clock < 0 || timerfd_settime(clock, 0, &when, NULL) != 0) {
         refuse("", "cannot keep the time of the workload: %s", strerror(errno));

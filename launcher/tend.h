@@ -19,6 +19,7 @@ struct tend {
     enum group group;
     pid_t workload;
     pid_t front; /* the group that had the terminal when the workload was stopped */
+    volatile int exec_errno; /* written by the workload's side, which shares our memory until it is executed */
     int early;   /* a signal that came while nothing was started yet */
     int clock; /* readable when the workload's time is over; -1: it has all the time */
     bool overdue;

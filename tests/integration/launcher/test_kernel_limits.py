@@ -1,7 +1,9 @@
 """`process.limits` on this machine, where no cgroup is delegated: each process's limits, and the clock."""
 
 import os
+import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,18 @@ def test_a_workload_that_does_not_listen_is_ended(bench: Bench, stubborn: str) -
     assert done.returncode == 124
 
 
+def only_child(pid: int) -> int:
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+def test_the_time_ends_even_where_the_inner_stage_cannot_keep_it(bench: Bench) -> None:
+    """Somebody outside stops it; the launcher's own clock goes a little later."""
+    with bench.start(plan(bench, wall=2), "sleep 300") as process:
+        os.kill(only_child(only_child(process.pid)), signal.SIGSTOP)
+        assert process.wait(timeout=60) == 124
+
+
 def test_explain_says_how_each_limit_holds(bench: Bench) -> None:
     said = bench.run(plan(bench, memory=1 << 30, pids=9, wall=60), options=["--explain"]).stdout
     assert "limit     bytes of memory 1073741824  (of each process" in said
@@ -103,6 +117,8 @@ def test_a_limit_that_makes_no_sense_is_refused(bench: Bench, limit: tuple[str, 
 
 
 def test_a_printed_command_keeps_the_limits(bench: Bench) -> None:
-    line = bench.sh(plan(bench, pids=20, wall=1), "sleep 60", options=["--dry-run"]).stdout
+    """No parent is there: the inner stage alone ends what does not listen."""
+    script = "(trap '' TERM; sleep 300) & trap '' TERM; while :; do sleep 1; done"
+    line = bench.sh(plan(bench, pids=20, wall=1), script, options=["--dry-run"]).stdout
     done = bench.run_as(["sh", "-c", line], cwd=bench.workspace, stdin=subprocess.DEVNULL)
     assert done.returncode == 124
