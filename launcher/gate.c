@@ -59,12 +59,20 @@ static bool lost_its_privileges(const char *bwrap) {
            st.st_uid == 0;
 }
 
+static void refuse_confined(const char *bwrap) {
+    const char *label = surround_apparmor(bwrap);
+    if (label) {
+        shut(GATE_APPARMOR_PROFILE, label);
+    }
+}
+
 /* What is around this process and is known to refuse namespaces; returns when nothing is. The order is that of
  * fleetbox/hostside/detect/explain.py. */
 static void refuse_surroundings(const char *bwrap, const char *said) {
     if (lost_its_privileges(bwrap)) {
         shut(GATE_BWRAP_NO_NEW_PRIVS, said);
     }
+    refuse_confined(bwrap);
     if (surround_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
         shut(GATE_USERNS_APPARMOR, said);
     }
@@ -151,6 +159,7 @@ void gate_refuse(const struct launch *launch, const char *bwrap, int code) {
     if (!launch->host_pids && gate_proc_is_masked()) {
         shut(GATE_PROC_MASKED, NULL);
     }
+    refuse_confined(bwrap);
     refuse("`fleetbox doctor` tries the layers of a sandbox one by one and names what is blocked",
            "%s could not make the sandbox (it ended with %d)", bwrap, code);
 }

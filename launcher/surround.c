@@ -1,9 +1,12 @@
 #include "surround.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -104,6 +107,44 @@ bool surround_masks_proc(void) {
 
 bool surround_chroot(void) {
     return access("/proc/self/mountinfo", R_OK) == 0 && !any_mount(is_root);
+}
+
+/* Waits for arguments on its standard input, which never come. */
+static pid_t start_waiting(const char *program, int input[2]) {
+    char *argv[] = {(char *)program, (char *)"--args", (char *)"0", (char *)"--version", NULL};
+    char *env[] = {NULL};
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, input[0], STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    bool started = posix_spawn(&pid, program, &actions, NULL, argv, env) == 0;
+    posix_spawn_file_actions_destroy(&actions);
+    return started ? pid : -1;
+}
+
+const char *surround_apparmor(const char *program) {
+    static const char enforced[] = "(enforce)\n";
+    char label[TEXT_LIMIT];
+    read_text("/sys/module/apparmor/parameters/enabled", label);
+    int input[2];
+    if (label[0] != 'Y' || pipe2(input, O_CLOEXEC) != 0) {
+        return NULL;
+    }
+    label[0] = '\0';
+    pid_t pid = start_waiting(program, input);
+    if (pid > 0) { /* posix_spawn returned after the exec: the label is the program's */
+        read_text(mem_text("/proc/%d/attr/current", (int)pid), label);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    close(input[0]);
+    close(input[1]);
+    size_t length = strlen(label);
+    size_t tail = sizeof enforced - 1;
+    bool confined = length > tail && strcmp(label + length - tail, enforced) == 0;
+    return confined ? mem_text("%.200s", mem_copy(label, length - 1)) : NULL;
 }
 
 /* gVisor answers the same build date on every machine. */

@@ -24,6 +24,9 @@ bool surround_gvisor(void);
 /* SELinux enforces, and this process is a confined user's. */
 bool surround_selinux(void);
 
+/* The profile that AppArmor enforces on this program, which nothing but its own process shows; NULL without. */
+const char *surround_apparmor(const char *program);
+
 /* RHEL 7 before its administrator allowed user namespaces. */
 bool surround_rhel7_off(void);
 

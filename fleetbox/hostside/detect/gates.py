@@ -191,7 +191,7 @@ GATES = {
 # No gates: sandboxes work, at a price that should be known.
 COSTS = {
     "inner_no_caps": Words(
-        "CapEff is empty inside `bwrap --cap-add CAP_SYS_ADMIN`",
+        "`unshare --mount` inside `bwrap --cap-add CAP_SYS_ADMIN` is refused, whatever CapEff says",
         "bwrap leaves its child no capabilities: it is setuid, or has Ubuntu's profile bwrap-userns-restrict."
         " Rules are then mounted by bwrap, by path, and verified after: slower with many rules",
         f"roles fleetbox.sandbox.bubblewrap and userns: {paths.BWRAP}, not setuid, with a profile of its own",

@@ -4,8 +4,10 @@ The denials are the kernel's own (user-mode Linux); only what decides them is a 
 Ubuntu's mediation of user namespaces, which Debian's kernels do not have.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,14 +66,30 @@ def test_the_package_makes_the_sandbox_and_mounts_all_of_it(box: Provisioned) ->
     assert box.run("ls", "-A", WORKSPACE).stdout.split() == [".git", "shown"]
 
 
+def facts(box: Provisioned) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(box.run(paths.HOST_PROGRAM, "facts").stdout)
+    return found
+
+
+def test_what_the_package_costs_is_said(box: Provisioned) -> None:
+    found = facts(box)
+    assert (found["gates"], found["bwrap"]["path"]) == ([], PACKAGED)
+    assert [cost["id"] for cost in found["costs"]] == ["inner_no_caps"]
+
+
 def test_where_no_bwrap_may_make_one_nothing_runs_and_the_remedy_is_said(box: Provisioned) -> None:
     box.change(f"mv {PACKAGED} {PACKAGED}.away")
     try:
         done = box.launch("/bin/touch", f"{WORKSPACE}/ran")
+        [gate] = facts(box)["gates"]
     finally:
         box.change(f"mv {PACKAGED}.away {PACKAGED}")
     assert done.returncode == 125
+    assert "(apparmor_profile)" in done.stderr
+    assert "unprivileged_userns (enforce)" in done.stderr
     assert "  hint: " in done.stderr
+    assert gate["id"] == "apparmor_profile"
+    assert gate["symptom"].startswith("unprivileged_userns (enforce); ")
     assert box.run("ls", "-A", WORKSPACE).stdout.split() == [".git", "shown"]
 
 
