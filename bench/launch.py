@@ -1,91 +1,79 @@
 """What a launch costs: `fleetbox-run -- true` against raw bubblewrap with the same operations.
 
-The raw command is what `--dry-run` prints, with the inner stage cut out: bwrap loads the same seccomp filter
-itself (`--seccomp`) and executes `true`. So the ratio is the price of everything that the launcher adds:
-reading and checking the launch plan, the list, locks, mountpoints, the parent, and the inner stage with its
-verification. In the first two rows every protected name exists in the workspace, as in a repository; the
-third launches in an empty workspace, where each missing name costs a mountpoint made before and removed
-after, for which raw bwrap has no counterpart: it leaves them behind.
+The raw command is what `--mounts bwrap --dry-run` prints, with the inner stage cut out: bwrap makes every
+mount, loads the same seccomp filter itself (`--seccomp`) and executes `true`. So the ratio is the price of
+everything that the launcher does beyond bwrap: reading and checking the launch plan, locks, mountpoints, the
+parent, and the inner stage with its mounts, verification and Landlock. In most rows every protected name
+exists in the workspace, as in a repository. One row launches in an empty workspace, where each missing name
+costs a mountpoint made before and removed after, for which raw bwrap has no counterpart: it leaves them
+behind. Another launches in one with a thousand directories, which are searched for nested repositories.
 
-All rows are interleaved in one process list in random order, because the machine is noisy: trust ratios of
-medians, not milliseconds. Codex and srt run their own default policies; they are a row when `codex` and `srt`
-are on PATH or below build/peers (`make bench-peers`).
+All rows of a table are interleaved in one process list in random order, because machines are noisy: trust
+ratios of medians, not milliseconds. Codex and srt run their own default policies; they are a row when `codex`
+and `srt` are on PATH or below build/peers (`make bench-peers`). "/dev prepared" is what bwrap would save with
+a /dev that root made once: without a private devpts, so no program inside could open a terminal.
 
-Prints median, spread (10th to 90th percentile) and ratio to raw bubblewrap, then how the launch grows with
-the number of rules.
+Then: how the cost grows with the number of rules of each kind, beside raw bubblewrap's own, and peak memory.
 """
 
 import argparse
 import os
-import random
 import re
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
-from tests.support.plans import ALLOW_ALL, Op, Plan  # noqa: E402  (the path is made just above)
+from bench.rows import Row, interleave, table  # noqa: E402  (the path is made just above)
+from tests.support.plans import ALLOW_ALL, Op, Plan  # noqa: E402
 
-UID = 12345 if os.geteuid() == 0 else os.geteuid()
+# Not the tests' account: they remove its state when they end.
+UID = 23456 if os.geteuid() == 0 else os.geteuid()
 PROTECTED = (".git", ".codex", ".agents", ".claude", ".aws")
+SIZES = (1, 10, 100, 1000)
+# What each kind of rule is about: access, and the place of rule number N.
+KINDS = {
+    "denied directories": ("none", "${HOME}/directories"),
+    "denied files": ("none", "${HOME}/files"),
+    "read-only in the workspace": ("read", "${WORKSPACE}/read"),
+}
 # Decides nothing: it gives the filter the length of a real one.
 _LOAD_NUMBER = bytes.fromhex("2000000000000000")
 PEERS = REPO / "build" / "peers" / "node_modules" / ".bin"
 SHELL_SAFE_FDS = re.compile(r"^[0-9]<")
+NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 
 
-@dataclass
-class Row:
-    """One competitor: a command, the descriptors it needs as {number: file}, its samples in milliseconds."""
-
-    name: str
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    files: Mapping[int, str] = field(default_factory=dict)
-    samples: list[float] = field(default_factory=list)
-
-    def measure(self, cwd: Path) -> None:
-        actions = [(os.POSIX_SPAWN_OPEN, fd, name, os.O_RDONLY, 0) for fd, name in self.files.items()]
-        actions.append((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0))
-        actions.append((os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0))
-        os.chdir(cwd)
-        begin = time.perf_counter()
-        pid = os.posix_spawnp(self.argv[0], list(self.argv), dict(self.env), file_actions=actions)
-        _, status = os.waitpid(pid, 0)
-        taken = 1000 * (time.perf_counter() - begin)
-        if status != 0:
-            raise SystemExit(f"{self.name}: ended with wait status {status}: {shlex.join(self.argv)}")
-        self.samples.append(taken)
-
-
-def bench_plan(rules: int = 0) -> Plan:
-    """The operations of the presets: masks, protected names, a denied directory."""
+def bench_plan(kind: str = "", count: int = 0) -> Plan:
+    """The operations of the presets: masks, protected names, a denied directory; `count` rules of a kind."""
     ops: list[Op] = [("protect", name) for name in PROTECTED]
     ops += [("mask", "/run"), ("keep", "/etc/resolv.conf"), ("rule", "none", "${HOME}/.ssh")]
-    ops += [("rule", "read", "${HOME}")] if rules else []  # else the rules are about a private directory
-    ops += [("rule", "none", f"${{HOME}}/rules/{number}") for number in range(rules)]
+    if kind:
+        access, place = KINDS[kind]
+        ops += [("rule", "read", "${HOME}")]  # it lies in a directory that is private otherwise
+        ops += [("rule", access, f"{place}/{number}") for number in range(count)]
     return Plan(ops, filter=_LOAD_NUMBER * 70 + ALLOW_ALL)
 
 
-def raw_command(launcher: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Row:
-    """The printed command without the inner stage."""
+def raw_command(name: str, launcher: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Row:
+    """The printed command without the inner stage; where none is printed, a command that says why."""
     done = subprocess.run(
-        [*launcher, "--dry-run", "--", "true"],
+        [*launcher, "--mounts", "bwrap", "--dry-run", "--", "true"],
         cwd=cwd,
         env=dict(env),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if done.returncode != 0:
+        return Row(name, ["sh", "-c", 'echo "$1" >&2; exit 1', "sh", done.stderr.splitlines()[0]], env)
     words = shlex.split(done.stdout)
     files = {int(word[0]): word[2:] for word in words if SHELL_SAFE_FDS.match(word)}
     words = [word for word in words if not SHELL_SAFE_FDS.match(word)]
@@ -94,7 +82,14 @@ def raw_command(launcher: Sequence[str], cwd: Path, env: Mapping[str, str]) -> R
     operations = words[start : words.index("--")]
     filter_fd = int(words[words.index("--filter-fd") + 1])
     argv = [*operations, "--seccomp", str(filter_fd), "--", "true"]
-    return Row("bwrap, same operations", argv, variables, {filter_fd: files[filter_fd]})
+    return Row(name, argv, variables, {filter_fd: files[filter_fd]})
+
+
+def with_prepared_dev(raw: Row, dev: Path) -> Row:
+    words = list(raw.argv)
+    at = words.index("--dev")
+    words[at : at + 2] = ["--dev-bind", str(dev), "/dev"]
+    return replace(raw, name="bwrap, /dev prepared, no devpts", argv=words, samples=[])
 
 
 def peers(env: Mapping[str, str], home: Path) -> tuple[list[Row], list[str]]:
@@ -118,27 +113,113 @@ def peers(env: Mapping[str, str], home: Path) -> tuple[list[Row], list[str]]:
     return rows, absent
 
 
-def works(row: Row, cwd: Path) -> bool:
-    """A peer that cannot run here is reported, not measured."""
-    done = subprocess.run(row.argv, cwd=cwd, env=dict(row.env), capture_output=True, check=False, timeout=60)
-    return done.returncode == 0
+class Scene:
+    """A home with workspaces and something for every rule to be about; the unprivileged account's."""
+
+    def __init__(self, home: Path, program: Path) -> None:
+        self.home, self.program = home, program
+        self.workspace, self.empty, self.large = home / "ws", home / "empty", home / "large"
+        self.dev = home / "dev"
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(home)}
+
+    def make(self) -> None:
+        for protected in PROTECTED:
+            (self.workspace / protected / "inside").mkdir(parents=True)
+            (self.large / protected / "inside").mkdir(parents=True)
+        self.empty.mkdir()
+        for number in range(SIZES[-1]):
+            (self.home / "directories" / str(number)).mkdir(parents=True)
+            (self.large / "read" / str(number)).mkdir(parents=True)
+        (self.home / "files").mkdir()
+        for number in range(SIZES[-1]):
+            (self.home / "files" / str(number)).touch()
+        self._make_dev()
+        self.home.chmod(0o755)
+
+    def _make_dev(self) -> None:
+        for name in ("shm", "pts"):
+            (self.dev / name).mkdir(parents=True)
+        for name, numbers in NODES.items() if os.geteuid() == 0 else ():
+            os.mknod(self.dev / name, 0o20666, os.makedev(*numbers))
+            (self.dev / name).chmod(0o666)
+
+    def launch(self, kind: str = "", count: int = 0) -> list[str]:
+        plan = bench_plan(kind, count).write(self.home / f"plan-{kind.replace(' ', '-')}-{count}", UID)
+        return [str(self.program), "--plan", str(plan)]
 
 
-def interleave(rows: Sequence[Row], rounds: int, cwd: Path) -> None:
-    for number in range(rounds + 2):
-        for row in random.sample(list(rows), len(rows)):
-            row.measure(cwd)
-            if number < 2:  # warm the page cache and the feature cache
-                row.samples.clear()
+def compare(scene: Scene, rounds: int) -> None:
+    launch, env = scene.launch(), scene.env
+    raw = raw_command("bwrap, same operations", launch, scene.workspace, env)
+    others, absent = peers(env, scene.home)
+    rows = [
+        Row("fleetbox-run", [*launch, "--", "true"], env),
+        Row("fleetbox-run, bwrap mounts all", [*launch, "--mounts", "bwrap", "--", "true"], env),
+        Row("fleetbox-run, names missing", [*launch, "--workspace", str(scene.empty), "--", "true"], env),
+        Row("fleetbox-run, 1000 directories", [*launch, "--workspace", str(scene.large), "--", "true"], env),
+        *([with_prepared_dev(raw, scene.dev)] if (scene.dev / "null").exists() else []),
+        *others,
+    ]
+    broken = {row.name: row.refusal(scene.workspace) for row in others}
+    rows = [raw, *(row for row in rows if not broken.get(row.name))]
+    interleave(rows, rounds, scene.workspace)
+    table(rows, raw)
+    for name in absent:
+        print(f"{name:34}not installed")
+    for name, reason in broken.items():
+        if reason:
+            print(f"{name:34}does not run here: {reason}")
 
 
-def table(rows: Sequence[Row], base: Row) -> None:
-    print(f"{'':28}{'median ms':>10}{'p10-p90':>16}{'ratio':>8}")
-    for row in rows:
-        deciles = statistics.quantiles(row.samples, n=10)
-        median = statistics.median(row.samples)
-        ratio = median / statistics.median(base.samples)
-        print(f"{row.name:28}{median:10.2f}{f'{deciles[0]:.2f}-{deciles[-1]:.2f}':>16}{ratio:8.2f}")
+def grow(scene: Scene, rounds: int) -> None:
+    """Each size beside raw bwrap with the same; ratios to the ten rules of the same kind and competitor."""
+    for kind in KINDS:
+        print(f"\nrules: {kind}")
+        workspace = scene.large if "WORKSPACE" in KINDS[kind][1] else scene.workspace
+        rows = []
+        for size in SIZES:
+            launch = scene.launch(kind, size)
+            rows.append(Row(f"{size:5} fleetbox-run", [*launch, "--", "true"], scene.env))
+            rows.append(raw_command(f"{size:5} bwrap", launch, workspace, scene.env))
+        refused = {row.name: row.refusal(workspace) for row in rows}
+        run = [row for row in rows if not refused[row.name]]
+        interleave(run, rounds, workspace)
+        for who in ("fleetbox-run", "bwrap"):
+            mine = [row for row in run if row.name.endswith(who)]
+            table(mine, next(row for row in mine if row.name.startswith("   10")))
+        for name, reason in refused.items():
+            if reason:
+                print(f"{name:34}refused: {reason}")
+
+
+def peak(status: str) -> str:
+    return next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def read_until_peak(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    text = ""
+    while "VmHWM" not in text:
+        text += process.stdout.readline()
+    return text
+
+
+def memory(scene: Scene) -> None:
+    """Peak resident kB of the small parent and of the inner stage, while a workload runs."""
+    print(f"\n{'peak memory, kB':34}{'parent':>10}{'inner stage':>16}")
+    for kind, size in (("", 0), ("denied directories", 1000)):
+        show = ["sh", "-c", "cat /proc/1/status; exec sleep 5"]
+        with subprocess.Popen(
+            [*scene.launch(kind, size), "--", *show],
+            cwd=scene.workspace,
+            env=scene.env,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            inner = read_until_peak(process)
+            parent = Path(f"/proc/{process.pid}/status").read_text()
+            process.terminate()
+        print(f"{f'{size} rules':34}{peak(parent):>10}{peak(inner):>16}")
 
 
 def become_unprivileged(home: Path) -> None:
@@ -150,6 +231,17 @@ def become_unprivileged(home: Path) -> None:
         os.setuid(UID)
 
 
+def measure(scene: Scene, rounds: int) -> int:
+    """In a child, because it becomes the unprivileged user for good."""
+    scene.make()
+    become_unprivileged(scene.home)
+    compare(scene, rounds)
+    grow(scene, max(rounds // 10, 5))
+    memory(scene)
+    sys.stdout.flush()
+    return 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=200)
@@ -159,50 +251,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fleetbox-bench-", dir="/var/tmp") as name:
         child = os.fork()
         if child == 0:
-            os._exit(measure(Path(name), program, options.rounds))
+            os._exit(measure(Scene(Path(name), program), options.rounds))
         _, status = os.waitpid(child, 0)
+    if os.geteuid() == 0:
+        shutil.rmtree(f"/tmp/fleetbox-{UID}", ignore_errors=True)
     raise SystemExit(os.waitstatus_to_exitcode(status))
-
-
-def measure(home: Path, program: Path, rounds: int) -> int:
-    """In a child, because it becomes the unprivileged user for good."""
-    workspace = home / "ws"
-    for protected in PROTECTED:
-        (workspace / protected / "inside").mkdir(parents=True)
-    empty = home / "empty"
-    empty.mkdir()
-    sizes = (10, 100, 500)  # bwrap itself takes 9,000 arguments, about 1,000 rules
-    for number in range(sizes[-1]):
-        (home / "rules" / str(number)).mkdir(parents=True)
-    home.chmod(0o755)
-    become_unprivileged(home)
-    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
-    launch = [str(program), "--plan", str(bench_plan().write(home / "plan", UID))]
-    raw = raw_command(launch, workspace, env)
-    ours = Row("fleetbox-run", [*launch, "--", "true"], env)
-    fresh = Row("fleetbox-run, names missing", [*launch, "--workspace", str(empty), "--", "true"], env)
-    others, absent = peers(env, home)
-    broken = [row.name for row in others if not works(row, workspace)]
-    rows = [raw, ours, fresh, *(row for row in others if row.name not in broken)]
-    interleave(rows, rounds, workspace)
-    table(rows, raw)
-    for name in absent:
-        print(f"{name:28}not installed")
-    for name in broken:
-        print(f"{name:28}does not run here")
-    print("\nfleetbox-run with n rules that deny a directory")
-    grown = [
-        Row(
-            f"{size} rules",
-            [str(program), "--plan", str(bench_plan(size).write(home / f"p{size}", UID)), "--", "true"],
-            env,
-        )
-        for size in sizes
-    ]
-    interleave(grown, max(rounds // 10, 5), workspace)
-    table(grown, grown[0])
-    sys.stdout.flush()
-    return 0
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ def test_what_changed_since_it_was_looked_at_is_a_refusal(bench: Bench, flip: st
     assert "fleetbox-run: " in done.stderr
     if who == "inner":
         assert "is not protected as it should be" in done.stderr
+        assert ("a symlink is on the way there" in done.stderr) is ("symlink" in flip)
 
 
 def test_the_directory_it_works_in_is_entered_after_the_mounts(bench: Bench) -> None:

@@ -32,7 +32,7 @@ def seen(path):
     other = path + "~"
     found = [oct(st.st_mode), flags, attempt(lambda: os.rename(path, other) or os.rename(other, path))]
     if stat.S_ISDIR(st.st_mode):
-        new = os.path.join(path, "new")
+        new = os.path.join(path, os.urandom(9).hex())  # /tmp may be everybody's
         found += [attempt(lambda: os.listdir(path)), attempt(lambda: os.mkdir(new) or os.rmdir(new))]
     else:
         found += [attempt(lambda: open(path, "rb").read(9)), attempt(lambda: open(path, "ab"))]
