@@ -18,7 +18,7 @@ def with_account(bench: Bench) -> str:
     return f"mount --bind {passwd} /etc/passwd"
 
 
-@pytest.mark.parametrize("home", ["", "elsewhere", "not-there", "relative"])
+@pytest.mark.parametrize("home", ["", "/", "elsewhere", "not-there", "relative"])
 def test_a_denied_place_in_the_accounts_home_stays_denied_whatever_home_says(bench: Bench, home: str) -> None:
     prepare = with_account(bench)
     bench.make("elsewhere/.ssh/id", "decoy")

@@ -50,6 +50,24 @@ def test_a_link_of_root_is_followed_and_one_of_another_account_is_not(
     assert (PLANTED in done.stderr) is not followed
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to own a link")
+def test_a_root_named_twice_through_a_link_is_one(bench: Bench) -> None:
+    bench.make("data/kept/f", "x")
+    link(bench, bench.root / "alias", "data", 0)
+    plan = bench.plan(
+        ("rule", "write", f"{bench.root}/data"),
+        ("rule", "write", f"{bench.root}/alias"),
+        ("rule", "read", f"{bench.root}/alias/kept"),
+        ("protect", ".git"),
+    )
+    done = bench.sh(
+        plan, f"cd {bench.root}; echo evil > data/kept/f; mkdir alias/.git/x; touch alias/g && echo fine"
+    )
+    assert done.stdout == "fine\n"
+    assert (bench.root / "data/kept/f").read_text() == "x"
+    assert sorted(path.name for path in (bench.root / "data").iterdir()) == ["g", "kept"]
+
+
 @pytest.mark.parametrize("access", ["none", "read"])
 def test_what_is_denied_is_followed_through_any_link(bench: Bench, access: str) -> None:
     bench.make("home/a/real/f", "x")
