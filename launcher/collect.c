@@ -68,6 +68,9 @@ void add_guard(struct launch *launch, const struct resolved *place, enum access 
     }
     if (place->found == INACCESSIBLE || !root || strlen(root->path) >= place->missing_at) {
         bool later = access == ACCESS_NONE && place->found == MISSING && !root;
+        if (later) {
+            strings_add(&launch->absent, place->path);
+        }
         skip(launch, place->path, later ? "does not exist, and can be read once it is made" : "does not exist, nothing to do");
         return;
     }

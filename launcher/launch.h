@@ -41,6 +41,7 @@ struct launch {
     struct entries entries;
     struct strings agreed;  /* "none PATH", "read PATH": what launches over one root must have in common */
     struct strings devices; /* nodes below /dev, bound after the fresh /dev is mounted */
+    struct strings absent;  /* denied outside writable roots, and not there */
     struct strings skipped; /* what --explain says about rules without an effect */
     bool gpu_bound;
     bool host_pids; /* no PID namespace: the policy accepts it, and no fresh /proc can be mounted here */

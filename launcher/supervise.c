@@ -22,6 +22,7 @@
 #include "env.h"
 #include "fds.h"
 #include "group.h"
+#include "late.h"
 #include "refuse.h"
 
 /* How long the inner stage may take to vanish once bwrap is gone. */
@@ -42,6 +43,7 @@ struct watch {
     int exec_errno;
     int clock; /* later than the inner stage's own, should that be stopped; -1: no limit */
     bool overdue;
+    int late; /* denied files that are made or replaced; -1: none to look for */
     bool handed; /* the workload's group has the terminal, or would have if it still ran */
     bool wanted; /* it had it once */
 };
@@ -247,8 +249,9 @@ static void watch_until_end(struct watch *watch) {
     while (!watch->bwrap_ended || !watch->control_ended) {
         struct pollfd ready[] = {{watch->signals, POLLIN, 0},
                                  {watch->control_ended ? -1 : watch->control, POLLIN, 0},
-                                 {watch->clock, POLLIN, 0}};
-        int count = poll(ready, 3, watch->bwrap_ended ? LINGER_MS : -1);
+                                 {watch->clock, POLLIN, 0},
+                                 {watch->late, POLLIN, 0}};
+        int count = poll(ready, 4, watch->bwrap_ended ? LINGER_MS : -1);
         if (count == 0) {
             return;
         }
@@ -257,6 +260,9 @@ static void watch_until_end(struct watch *watch) {
         }
         if (ready[0].revents) {
             read_signal(watch);
+        }
+        if (ready[3].revents) {
+            late_look(watch->late);
         }
         if (ready[2].revents) {
             watch->overdue = true;
@@ -327,6 +333,7 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     watch.bwrap = start(launch, bwrap, argv, theirs, filter, locks);
     close(theirs); /* or the end of the sandbox would never be seen */
+    watch.late = late_watch(launch);
     watch_until_end(&watch);
     end_job(&watch);
     close(watch.signals);

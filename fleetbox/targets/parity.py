@@ -66,7 +66,8 @@ PARITY: tuple[Row, ...] = (
         "bind mounts and masks; a pattern covers what exists at launch, not files that appear later; a "
         "directory that leads to a denied or read-only path cannot be renamed, and is a mount of its own: "
         "moving a file out of it copies the file; a denied file is open again once the host replaces it by a "
-        "rename, and one that is made after the launch outside writable directories is open from the start",
+        "rename, and one that is made after the launch outside writable directories is open from the start: "
+        "fleetbox-run says either on stderr",
     ),
     Row(
         "filesystem.protect",
