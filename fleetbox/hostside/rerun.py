@@ -31,7 +31,8 @@ from fleetbox.hostside.verdict import Launch, Outside, Verdict
 _DISTINCT_MAX = 5000  # different failures that are kept of one run
 _ASKED_MAX = 500
 _LISTED_MAX = 200
-_SAID_MAX = 4096
+_SAID_MAX = 32 * 1024
+_WARNING = "fleetbox-run: warning: "
 _EXPLAIN_S = 20
 _ASK_S = 10
 # Failures that mean "not allowed" rather than "not there".
@@ -228,7 +229,8 @@ def _answer(
         "policy": escape(view.policy),
         "exit": watched.code,
         "timeout": options.timeout,
-        "launcher": [escape(line)[:500] for line in own_words[:4]],
+        "launcher": [escape(line)[:500] for line in own_words if not line.startswith(_WARNING)][:4],
+        "warnings": [escape(line)[:500] for line in own_words if line.startswith(_WARNING)][:20],
         "refusals": refused[:_LISTED_MAX],
         "unexplained": [_unexplained(failure, count) for failure, count, _ in others][:_LISTED_MAX],
     }

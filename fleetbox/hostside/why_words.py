@@ -31,7 +31,7 @@ def of_rerun(answer: Mapping[str, Any]) -> str:
     if len(groups) > _GROUPS_MAX:
         lines.append(f"  and {len(groups) - _GROUPS_MAX} more kinds: --json lists all")
     others = len(answer["unexplained"])
-    if not groups:
+    if not groups and not answer["launcher"]:
         lines.append("  The policy refused nothing in it.")
     if others:
         lines.append(f"  {others} more failed for reasons that are not the policy's: --json lists them")

@@ -59,6 +59,7 @@ class Rerun(Answer):
     exit: int | None
     timeout: Count
     launcher: Annotated[tuple[Text, ...], Field(max_length=10)]
+    warnings: Annotated[tuple[Text, ...], Field(max_length=20)] = ()
     refusals: Annotated[tuple[Reason, ...], Field(max_length=1000)]
     unexplained: Annotated[tuple[Unexplained, ...], Field(max_length=1000)]
 

@@ -21,6 +21,7 @@ filesystem:
   rules:
     - {path: "${HOME}/secret", access: none}
     - {path: "${WORKSPACE}/vendor", access: read}
+    - {path: "${WORKSPACE}/**/*.pem", access: none}
 """,
     "listed": "process: {allowed_binaries: [/usr/bin/dash, /bin/sh, /usr/lib, /lib, /lib64]}\n",
 }
@@ -160,6 +161,21 @@ def test_hostile_names_forge_no_line_and_drive_no_terminal(box: Provisioned) -> 
         'mkdir /usr/x") = -1 EROFS (Read-only file system)',
     ]
     assert {one["rule"] for one in answer["refusals"]} == {"read / (filesystem.root)"}
+
+
+def test_a_name_that_looks_like_lines_of_explain_decides_nothing(box: Provisioned) -> None:
+    directory = f"{WORKSPACE}/n\nnone      "
+    box.host.exec(["install", "-d", "-o", "dev", f"{directory}/usr  (forged)\n"])
+    box.host.put(f"{directory}/usr  (forged)\n/x.pem", b"", owner="dev")
+    try:
+        lines = box.launch("true", options=("--workspace", WORKSPACE, "--explain")).stdout.splitlines()
+        [answer] = why(box, "mkdir", "/usr/new")["refusals"]
+    finally:
+        box.host.exec(["rm", "-r", directory])
+    assert [line for line in lines if "x.pem" in line] == [
+        f"none      {WORKSPACE}/n\\012none      /usr  (forged)\\012/x.pem  (glob)"
+    ]
+    assert answer["rule"] == "read / (filesystem.root)"
 
 
 def test_a_command_without_end_is_ended_with_its_sandbox(box: Provisioned) -> None:
