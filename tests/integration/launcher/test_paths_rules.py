@@ -17,9 +17,8 @@ def chain(depth: int) -> list[str]:
     return ["/".join(f"d{i}" for i in range(level + 1)) for level in range(depth)]
 
 
-@pytest.mark.parametrize("mounts", ["inner", "bwrap"])
 @pytest.mark.parametrize("start", range(len(CYCLE)))
-def test_access_alternates_to_any_depth(bench: Bench, start: int, mounts: str) -> None:
+def test_access_alternates_to_any_depth(bench: Bench, start: int) -> None:
     places = chain(18)
     accesses = [CYCLE[(start + level) % len(CYCLE)] for level in range(len(places))]
     bench.make(f"home/ws/{places[-1]}")
@@ -39,7 +38,7 @@ def test_access_alternates_to_any_depth(bench: Bench, start: int, mounts: str) -
         echo "$r$w"
     done"""
     )
-    done = bench.sh(plan, script, options=["--mounts", mounts])
+    done = bench.sh(plan, script)
     wanted = {"none": "--", "read": "r-", "write": "rw"}
     assert done.stdout.split() == [wanted[access] for access in accesses], done.stderr
 
