@@ -7,7 +7,7 @@ import signal
 import time
 
 from tests.escape.arena.attempt import Attempt
-from tests.escape.arena.oracle import bystander, end_all, is_traced, payloads, status, token_came_out
+from tests.escape.arena.oracle import bystander, end_all, holds, is_traced, payloads, status, token_came_out
 from tests.escape.arena.world import World
 
 PIDS = "own PID namespace"
@@ -220,6 +220,16 @@ print(os.read(call("pidfd_getfd", handle, fd, 0), 100))
         FIRST,
         _held,
         token_came_out,
+        also=("bullseye", "trixie"),
+    ),
+    Attempt(
+        "write-process-1s-memory",
+        "/proc/1/mem: whoever changes the inner stage decides what it reports",
+        "inner stage not dumpable",
+        frozenset({"dumpable"}),
+        'keep = os.open("/proc/1/mem", os.O_RDWR); meet()',
+        _held,
+        during=holds("/proc/1/mem"),
         also=("bullseye", "trixie"),
     ),
     Attempt(
