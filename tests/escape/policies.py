@@ -16,6 +16,7 @@ SMALL = {
     "host-tmp": "filesystem: {tmp: host}\n",
     "little-memory": "process: {limits: {memory: 128MiB}}\n",
     "nested": "process: {nested_sandboxes: true}\n",
+    "no-landlock": "landlock: off\n",
     "private": "process: {unix_sockets: private}\n",
     "python-only": "process: {allowed_binaries: [python3]}\n",
     "unprotected": "filesystem: {unprotect: [.codex]}\n",

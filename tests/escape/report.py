@@ -30,13 +30,23 @@ CODEX = MODULES / "@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl"
 HOWS = ("control", "fleetbox", "codex", "srt")
 # What only our own policies and launcher have: there is nothing to compare.
 OURS = frozenset(
-    {"few-processes", "host-tmp", "little-memory", "nested", "own", "python-only", "unprotected"}
+    {
+        "few-processes",
+        "host-tmp",
+        "no-landlock",
+        "little-memory",
+        "nested",
+        "own",
+        "python-only",
+        "unprotected",
+    }
 )
 SRT = f"{PEERS}/node_modules/@anthropic-ai/sandbox-runtime/dist/cli.js"
 STARTERS = {
     "srt": f'#!/bin/sh\nexec {PEERS}/node {SRT} "$@"\n',
     "codex": f'#!/bin/sh\nexec {PEERS}/codex-dist/bin/codex "$@"\n',
 }
+OUR_LAUNCHER = frozenset({"fails closed", "which bwrap"})
 HEAD = Path(__file__).with_name("report-head.md")
 Row = tuple[Attempt, list[Outcome]]
 
@@ -76,7 +86,11 @@ def compared(word: str) -> list[Attempt]:
     return [
         attempt
         for attempt in attempts.ALL
-        if word in attempt.id and attempt.host == "bookworm" and attempt.policy not in OURS
+        if word in attempt.id
+        and attempt.host == "bookworm"
+        and attempt.policy not in OURS
+        and attempt.targets not in OUR_LAUNCHER
+        and "neighbour" not in attempt.id
     ]
 
 
