@@ -50,7 +50,7 @@ class Attempt:
     as_root: bool = False
     host: str = "bookworm"
     also: tuple[str, ...] = ()
-    open_by_bwrap: str = ""
-    """Why it succeeds where bubblewrap mounts what restricts, as it must when it is set-user-id."""
-    open: str = ""
-    """Why it still succeeds; a known limit, which docs/threat-model.md names."""
+    limit: str = ""
+    """Why it still succeeds: a known limit, which docs/threat-model.md names."""
+    limit_by_bwrap: str = ""
+    """The same, only where bubblewrap mounts what restricts, as it must when it is set-user-id."""

@@ -111,7 +111,7 @@ ATTEMPTS = (
         _over_the_home,
         token_came_out,
         during=_mount_the_home,
-        open_by_bwrap="bubblewrap leaves the sandbox a slave of the host's mounts",
+        limit_by_bwrap="bubblewrap leaves the sandbox a slave of the host's mounts",
         also=("bullseye", "trixie"),
     ),
     Attempt(
@@ -133,7 +133,7 @@ ATTEMPTS = (
         _rewritten,
         token_came_out,
         during=_rewrite,
-        open="a file mask lasts until somebody on the host renames another file over it",
+        limit="a file mask lasts until somebody on the host renames another file over it",
     ),
     Attempt(
         "read-a-file-that-came-later",
@@ -144,7 +144,7 @@ ATTEMPTS = (
         _nothing_yet,
         token_came_out,
         during=_log_in,
-        open="a credential file that is created after a launch is readable in that launch",
+        limit="a credential file that is created after a launch is readable in that launch",
     ),
     Attempt(
         "read-a-later-match",
@@ -155,6 +155,6 @@ ATTEMPTS = (
         _new_history,
         token_came_out,
         during=_write_history,
-        open="a glob rule masks the files that exist at launch",
+        limit="a glob rule masks the files that exist at launch",
     ),
 )

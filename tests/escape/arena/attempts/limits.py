@@ -126,6 +126,6 @@ held = attempt(lambda: mmap.mmap(-1, 600 << 20, flags=populated)); meet()
         ),
         during=_executed(LOADER),
         policy="python-only",
-        open="the loader of a listed program can be started as a program itself",
+        limit="the loader of a listed program can be started as a program itself",
     ),
 )

@@ -194,7 +194,7 @@ write(workspace + "/config", "[core]\\n\\tbare = true\\n\\tfsmonitor = evil\\n")
 """,
         _unborn,
         lambda world: all(exists(f"ws/{name}")(world) for name in ("HEAD", "config", "objects", "refs")),
-        open="a bare repository made in a workspace that is none is the workload's to write",
+        limit="a bare repository made in a workspace that is none is the workload's to write",
     ),
     Attempt(
         "make-a-missing-name",

@@ -91,6 +91,6 @@ ATTEMPTS = (
         reached_server,
         during=_later,
         policy="private",
-        open="sockets that appear after the launch outside masked directories",
+        limit="sockets that appear after the launch outside masked directories",
     ),
 )
