@@ -17,7 +17,8 @@ from fleetbox.policy.diff import Change, Effect, diff
 from fleetbox.policy.explain import explain
 from fleetbox.policy.model import Mutability
 from fleetbox.targets import TARGETS
-from fleetbox.targets.parity import PARITY, row_of, values
+from fleetbox.targets.parity import PARITY
+from fleetbox.targets.unenforced import row_of, values
 
 _FILE = click.Path(path_type=Path)
 

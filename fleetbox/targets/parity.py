@@ -1,23 +1,16 @@
-"""How far each field of a policy is enforced, per platform: data, and the refusal that follows from it.
+"""How far each field of a policy is enforced, per platform.
 
-A row with a value is about that value, a row without about every other one. What a policy writes down, or
-sets to other than its default, is refused at compile time unless it is enforced, or enforced in part with
-a note that says which part. docs/parity.md is generated from here (`make generate`).
+Data only. A row with a value is about that value, a row without about every other one. `shown` names what
+would turn red if a row stopped being true, `limit` what shows where a partial one ends: a check of the
+catalogue, a test, or a family or an attempt of tests/escape. docs/parity.md is generated from here.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import BaseModel
-
-from fleetbox.policy import ResolvedPolicy
-from fleetbox.policy.model import Body, Landlock
-from fleetbox.targets.interface import Refusal, UnsupportedByTarget
-
 
 class State(StrEnum):
-    """How far a field is enforced."""
+    """How far something is enforced."""
 
     ENFORCED = "enforced"
     PARTIAL = "partial"
@@ -32,8 +25,16 @@ class Platform(StrEnum):
     MACOS = "macos"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """`shown` and `limit` as described above."""
+
+    shown: tuple[str, ...]
+    limit: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
-class Row:
+class Row(Evidence):
     """One field, or one value of it. `note` is about Linux until macOS is built."""
 
     field: str
@@ -47,19 +48,56 @@ class Row:
 
 
 _ENFORCED, _PARTIAL, _IMPOSSIBLE, _NOT_BUILT = State
+_LAUNCHER = "tests/integration/launcher"
+_REFUSED = ("tests/unit/targets/test_parity.py",)
 
 PARITY: tuple[Row, ...] = (
-    Row("mode", _ENFORCED, "by the mounts of the sandbox", "read-only"),
-    Row("mode", _ENFORCED, "by the mounts of the sandbox", "workspace-write"),
-    Row("mode", _ENFORCED, "no sandbox: nothing is enforced, and every place says so", "full-access"),
+    Row(
+        "mode",
+        _ENFORCED,
+        "by the mounts of the sandbox",
+        "read-only",
+        shown=(
+            "FBX-FS-002",
+            f"{_LAUNCHER}/test_paths.py::test_a_read_only_mode_leaves_only_private_tmp_writable",
+        ),
+    ),
+    Row(
+        "mode",
+        _ENFORCED,
+        "by the mounts of the sandbox",
+        "workspace-write",
+        shown=("FBX-FS-001", "FBX-FS-002"),
+    ),
+    Row(
+        "mode",
+        _ENFORCED,
+        "no sandbox: nothing is enforced, and every place says so",
+        "full-access",
+        shown=(
+            "FBX-SBX-001",
+            f"{_LAUNCHER}/test_on_managed_host.py::test_full_access_says_that_there_is_no_sandbox",
+        ),
+    ),
     Row(
         "filesystem.root",
         _PARTIAL,
-        "read-only bind of the host, or of a short list; what the host mounts later, on a shared "
-        "mount, appears inside with its own mode",
+        "read-only bind of the host, or of a short list; what the host mounts later does not arrive, except "
+        "where bubblewrap mounts what restricts (a setuid one, AppArmor's stock profile for it, --mounts "
+        "bwrap): there it appears with its own mode",
+        shown=("FBX-FS-001", f"{_LAUNCHER}/test_on_many_mounts.py", "escape:outside"),
+        limit=("escape:read-a-key-under-a-late-mount",),
     ),
-    Row("filesystem.workspace", _ENFORCED, "bind mount"),
-    Row("filesystem.tmp", _ENFORCED, "a tmpfs, or the host's directory"),
+    Row("filesystem.workspace", _ENFORCED, "bind mount", shown=("FBX-FS-002", f"{_LAUNCHER}/test_paths.py")),
+    Row(
+        "filesystem.tmp",
+        _ENFORCED,
+        "a tmpfs, or the host's directory",
+        shown=(
+            "FBX-FS-008",
+            f"{_LAUNCHER}/test_on_managed_host.py::test_tmp_is_the_hosts_only_where_the_policy_says_so",
+        ),
+    ),
     Row(
         "filesystem.rules",
         _PARTIAL,
@@ -68,6 +106,19 @@ PARITY: tuple[Row, ...] = (
         "moving a file out of it copies the file; a denied file is open again once the host replaces it by a "
         "rename, and one that is made after the launch outside writable directories is open from the start: "
         "fleetbox-run says either on stderr",
+        shown=(
+            "FBX-FS-005",
+            "FBX-FS-006",
+            f"{_LAUNCHER}/test_paths_rules.py",
+            f"{_LAUNCHER}/test_paths_aliases.py",
+            "escape:secrets",
+        ),
+        limit=(
+            "FBX-FS-005",
+            "escape:read-a-later-match",
+            "escape:read-a-replaced-file",
+            "escape:read-a-file-that-came-later",
+        ),
     ),
     Row(
         "filesystem.protect",
@@ -75,74 +126,208 @@ PARITY: tuple[Row, ...] = (
         "read-only mounts; a process outside the sandbox can detach one by renaming the name on the host; "
         "below the top of a writable root, submodules and repositories that a bounded search finds at launch "
         "(256 directories, four levels) are protected, not those that lie deeper or are made later",
+        shown=(
+            "FBX-FS-003",
+            "FBX-FS-004",
+            f"{_LAUNCHER}/test_paths_git.py",
+            "tests/faults/test_flip.py",
+            "escape:protected",
+        ),
+        limit=(
+            "FBX-FS-003",
+            "FBX-FS-004",
+            f"{_LAUNCHER}/test_paths_git.py::test_a_repository_below_the_bounded_search_is_the_limit_that_parity_names",
+            "tests/faults/test_flip.py::test_what_a_process_outside_any_sandbox_reaches_is_reported",
+            "escape:plant-a-bare-repository",
+        ),
     ),
     Row(
         "filesystem.unprotect",
         _PARTIAL,
         "hooks and settings in .git stay read-only, and .git cannot be replaced; but a workload that may "
-        "write there can add a commondir file or a submodule, which lead the git outside to settings of its "
-        "own making",
+        "write there can add a commondir file, which only the next launch refuses, or a submodule: either "
+        "leads the git outside to settings of its own making",
+        shown=("FBX-FS-003", f"{_LAUNCHER}/test_rename.py", f"{_LAUNCHER}/test_paths_git.py"),
+        limit=(
+            "FBX-FS-003",
+            f"{_LAUNCHER}/test_paths_git.py"
+            "::test_a_commondir_in_an_unprotected_repository_is_the_limit_that_parity_names",
+        ),
     ),
-    Row("network.mode", _ENFORCED, "an empty network namespace", "none"),
-    Row("network.mode", _NOT_BUILT, "the egress proxy is not built", "proxy"),
-    Row("network.mode", _ENFORCED, "the host's network, unrestricted", "host"),
-    Row("network.outbound", _NOT_BUILT, "the egress proxy is not built"),
+    Row(
+        "network.mode",
+        _ENFORCED,
+        "an empty network namespace",
+        "none",
+        shown=("FBX-NET-001", "escape:network"),
+    ),
+    Row("network.mode", _NOT_BUILT, "the egress proxy is not built", "proxy", shown=_REFUSED),
+    Row(
+        "network.mode",
+        _ENFORCED,
+        "the host's network, unrestricted",
+        "host",
+        shown=(
+            f"{_LAUNCHER}/test_on_managed_host.py"
+            "::test_the_network_is_the_hosts_only_where_the_policy_says_so",
+        ),
+    ),
+    Row("network.outbound", _NOT_BUILT, "the egress proxy is not built", shown=_REFUSED),
     Row(
         "process.allowed_binaries",
         _PARTIAL,
         "Landlock, refused without it: only these files are executed by the kernel. A listed interpreter "
         "runs any script, and the loader of a listed program any other when it is started as a program "
         "itself; Linux before 5.19 then refuses to move files between directories",
+        shown=(f"{_LAUNCHER}/test_kernel_programs.py", "escape:limits"),
+        limit=("escape:run-a-program-through-the-loader",),
     ),
-    Row("process.nested_sandboxes", _ENFORCED, "seccomp, and bubblewrap's --disable-userns where it has it"),
-    Row("process.unix_sockets", _PARTIAL, "as none without a GPU, as private with one", "auto"),
-    Row("process.unix_sockets", _ENFORCED, "seccomp", "none"),
+    Row(
+        "process.nested_sandboxes",
+        _ENFORCED,
+        "seccomp, and bubblewrap's --disable-userns where it has it",
+        shown=("FBX-NS-001", f"{_LAUNCHER}/test_on_hosts.py", "escape:namespaces"),
+    ),
+    Row(
+        "process.unix_sockets",
+        _PARTIAL,
+        "as none without a GPU, as private with one",
+        "auto",
+        shown=("FBX-NET-004", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
+        limit=("FBX-NET-004", "escape:connect-to-a-late-socket"),
+    ),
+    Row(
+        "process.unix_sockets",
+        _ENFORCED,
+        "seccomp",
+        "none",
+        shown=("FBX-NET-004", "tests/unit/targets/test_seccomp_enforced.py", "escape:sockets"),
+    ),
     Row(
         "process.unix_sockets",
         _PARTIAL,
         "sockets that the host has at launch are masked; outside the masked directories one can be reached "
         "that appears later, or that was moved to where it is not searched for",
         "private",
+        shown=("FBX-NET-004", f"{_LAUNCHER}/test_paths_sockets.py", "escape:sockets", "escape:services"),
+        limit=("FBX-NET-004", "escape:connect-to-a-late-socket"),
     ),
     Row(
         "process.allow_host_pids",
         _ENFORCED,
         "a PID namespace, unless no fresh /proc can be mounted; then host processes are seen, and with "
         "Landlock of Linux 6.12 none can be signalled",
+        shown=("FBX-NS-003", f"{_LAUNCHER}/test_on_odd_hosts.py", f"{_LAUNCHER}/test_on_managed_host.py"),
     ),
     Row(
         "process.limits.memory",
         _PARTIAL,
         "a cgroup of the launch, where the user has one delegated (a systemd user session); elsewhere a "
         "limit on the data of each process, and the launcher says so",
+        shown=(f"{_LAUNCHER}/test_kernel_cgroup.py", "escape:limits"),
+        limit=(
+            f"{_LAUNCHER}/test_kernel_limits.py"
+            "::test_a_process_gets_no_more_memory_than_the_policy_says_and_the_weaker_way_is_said",
+        ),
     ),
     Row(
         "process.limits.pids",
         _PARTIAL,
         "a cgroup of the launch, where the user has one delegated; elsewhere a limit of the user in the "
         "sandbox, with which Linux before 5.14 counts the user's other processes as well",
+        shown=(
+            f"{_LAUNCHER}/test_kernel_cgroup.py",
+            f"{_LAUNCHER}/test_kernel_limits.py",
+            "escape:limits",
+        ),
+        limit=(f"{_LAUNCHER}/test_kernel_cgroup.py::test_without_a_delegated_cgroup_the_weaker_way_is_said",),
     ),
-    Row("process.limits.wall", _ENFORCED, "the inner stage's clock: SIGTERM, and SIGKILL 5 seconds later"),
-    Row("devices.gpu.mode", _ENFORCED, "device nodes bound at launch, or refused"),
-    Row("devices.gpu.vendors", _ENFORCED, "the nodes of CUDA", "nvidia"),
-    Row("devices.gpu.vendors", _ENFORCED, "/dev/dxg and its libraries", "wsl"),
-    Row("devices.gpu.vendors", _NOT_BUILT, "detection of AMD GPUs is not built", "amd"),
-    Row("devices.gpu.vendors", _NOT_BUILT, "detection of Intel GPUs is not built", "intel"),
-    Row("devices.gpu.vendors", _IMPOSSIBLE, "no Apple GPU on Linux", "apple"),
-    Row("devices.gpu.select", _ENFORCED, "every GPU found", "all"),
-    Row("devices.gpu.select", _NOT_BUILT, "selecting single GPUs is not built"),
-    Row("devices.gpu.profile", _ENFORCED, "the nodes that compute needs", "compute"),
-    Row("devices.gpu.profile", _NOT_BUILT, "render and display nodes are not built", "graphics"),
-    Row("devices.allow", _ENFORCED, "device bind of each node"),
-    Row("environment.pass", _ENFORCED, "the launcher builds the environment"),
-    Row("environment.set", _ENFORCED, "the launcher builds the environment"),
-    Row("landlock", _ENFORCED, "bubblewrap alone", "off"),
+    Row(
+        "process.limits.wall",
+        _ENFORCED,
+        "the inner stage's clock: SIGTERM, and SIGKILL 5 seconds later",
+        shown=(f"{_LAUNCHER}/test_kernel_limits.py",),
+    ),
+    Row(
+        "devices.gpu.mode",
+        _ENFORCED,
+        "device nodes bound at launch, or refused",
+        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
+    ),
+    Row(
+        "devices.gpu.vendors",
+        _ENFORCED,
+        "the nodes of CUDA",
+        "nvidia",
+        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
+    ),
+    Row(
+        "devices.gpu.vendors",
+        _ENFORCED,
+        "/dev/dxg and its libraries",
+        "wsl",
+        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_odd_hosts.py"),
+    ),
+    Row("devices.gpu.vendors", _NOT_BUILT, "detection of AMD GPUs is not built", "amd", shown=_REFUSED),
+    Row("devices.gpu.vendors", _NOT_BUILT, "detection of Intel GPUs is not built", "intel", shown=_REFUSED),
+    Row("devices.gpu.vendors", _IMPOSSIBLE, "no Apple GPU on Linux", "apple", shown=_REFUSED),
+    Row(
+        "devices.gpu.select",
+        _ENFORCED,
+        "every GPU found",
+        "all",
+        shown=(f"{_LAUNCHER}/test_on_gpu_hosts.py::test_all_eight_gpus_are_there",),
+    ),
+    Row("devices.gpu.select", _NOT_BUILT, "selecting single GPUs is not built", shown=_REFUSED),
+    Row(
+        "devices.gpu.profile",
+        _ENFORCED,
+        "the nodes that compute needs",
+        "compute",
+        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
+    ),
+    Row(
+        "devices.gpu.profile",
+        _NOT_BUILT,
+        "render and display nodes are not built",
+        "graphics",
+        shown=_REFUSED,
+    ),
+    Row(
+        "devices.allow",
+        _ENFORCED,
+        "device bind of each node",
+        shown=(
+            f"{_LAUNCHER}/test_on_gpu_hosts.py::test_a_device_that_the_policy_names_works_wherever_it_lies",
+            "escape:devices",
+        ),
+    ),
+    Row(
+        "environment.pass",
+        _ENFORCED,
+        "the launcher builds the environment",
+        shown=("FBX-ENV-001", f"{_LAUNCHER}/test_exit.py", "escape:environment"),
+    ),
+    Row(
+        "environment.set",
+        _ENFORCED,
+        "the launcher builds the environment",
+        shown=(f"{_LAUNCHER}/test_exit.py::test_the_environment_is_the_allow_list",),
+    ),
+    Row(
+        "landlock",
+        _ENFORCED,
+        "bubblewrap alone",
+        "off",
+        shown=(f"{_LAUNCHER}/test_kernel_landlock.py",),
+    ),
     Row(
         "landlock",
         _ENFORCED,
         "a second layer where the kernel has it: writes from Linux 5.19, unless sandboxes may nest; abstract "
         "sockets and signals from 6.12",
         "best-effort",
+        shown=(f"{_LAUNCHER}/test_kernel_landlock.py",),
     ),
     Row(
         "landlock",
@@ -150,85 +335,10 @@ PARITY: tuple[Row, ...] = (
         "refused where the kernel has no Landlock (before 5.13, or left out of lsm=); --explain says what an "
         "older one lacks",
         "required",
+        shown=(
+            f"{_LAUNCHER}/test_kernel_landlock.py",
+            f"{_LAUNCHER}/test_kernel_cgroup.py"
+            "::test_a_kernel_that_has_no_landlock_is_refused_where_it_is_required",
+        ),
     ),
 )
-
-
-def refuse_unenforced(policy: ResolvedPolicy, platform: Platform, target: str) -> None:
-    """Raises UnsupportedByTarget naming every field and value at once."""
-    refusals = [*_contradictions(policy), *_unenforced(policy, platform)]
-    if refusals:
-        raise UnsupportedByTarget(target, refusals)
-
-
-def _unenforced(policy: ResolvedPolicy, platform: Platform) -> Iterator[Refusal]:
-    for field in dict.fromkeys(row.field for row in PARITY):
-        for value in values(policy, field) if _is_asked_for(policy, field) else ():
-            row = row_of(field, value)
-            if row.on(platform) in (State.IMPOSSIBLE, State.NOT_BUILT):
-                yield Refusal(field, value, policy.origin(field), row.note)
-
-
-def _contradictions(policy: ResolvedPolicy) -> Iterator[Refusal]:
-    """Fields that Landlock cannot enforce together; about Linux, the one platform that has it."""
-    listed = policy.process.allowed_binaries is not None
-    required = policy.landlock is Landlock.REQUIRED
-    if policy.process.nested_sandboxes and (listed or required):
-        other = "process.allowed_binaries" if listed else "landlock: required"
-        reason = f"a process under Landlock cannot mount, so not beside {other}"
-        origin = policy.origin("process.nested_sandboxes")
-        yield Refusal("process.nested_sandboxes", "true", origin, reason)
-    if listed and policy.landlock is Landlock.OFF:
-        origin = policy.origin("landlock")
-        yield Refusal("landlock", "off", origin, "process.allowed_binaries is enforced by Landlock")
-
-
-def row_of(field: str, value: str) -> Row:
-    """The row about this value. Raises KeyError for a field without one: every field must have a row."""
-    rows = {row.value: row for row in PARITY if row.field == field}
-    return rows[value] if value in rows else rows[None]
-
-
-def values(policy: Body, field: str) -> tuple[str, ...]:
-    """A field's value as words: one, or one for each entry of a list; none where it is left open."""
-    found = _attribute(policy, field)
-    if found is None:
-        return ()
-    entries = found if isinstance(found, tuple | list) else (found,)
-    return tuple(_word(entry) for entry in entries)
-
-
-def _is_asked_for(policy: ResolvedPolicy, field: str) -> bool:
-    """Written by an author; or, so that nothing can slip past `explicit`, other than the default."""
-    written = any(name == field or field.startswith(f"{name}.") for name in policy.explicit)
-    return written or _attribute(policy, field) != _attribute(Body(), field)
-
-
-def _attribute(policy: Body, field: str) -> object:
-    found: object = policy
-    for name in field.split("."):
-        found = getattr(found, "pass_" if name == "pass" else name)
-    return found
-
-
-def _word(entry: object) -> str:
-    return entry.model_dump_json(exclude_defaults=True) if isinstance(entry, BaseModel) else str(entry)
-
-
-def markdown() -> str:
-    """docs/parity.md."""
-    return "".join(f"{line}\n" for line in _markdown_lines())
-
-
-def _markdown_lines() -> Iterator[str]:
-    yield "# Parity: how far each field is enforced"
-    yield ""
-    yield "Generated from `fleetbox/targets/parity.py` by `make generate`; do not edit."
-    yield "A policy that writes a field, or a value of it, that is `impossible` or `not_built` is refused"
-    yield "when it is compiled for that platform; with `partial` the note says what is not covered."
-    yield ""
-    yield "| field | value | Linux | macOS | note |"
-    yield "|---|---|---|---|---|"
-    for row in PARITY:
-        value = f"`{row.value}`" if row.value else ""
-        yield f"| `{row.field}` | {value} | {row.linux} | {row.macos} | {row.note} |"

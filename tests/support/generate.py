@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fleetbox.conformance import catalogue
 from fleetbox.policy import reference, schema
-from fleetbox.targets import parity
+from fleetbox.targets import parity_reference
 from fleetbox.targets.bubblewrap import reference as seccomp_reference
 from tests.support import gate_tables, role_tables
 
@@ -17,7 +17,7 @@ def generated() -> dict[Path, str]:
     return {
         DOCS / "policy.schema.json": schema.text(),
         policy: reference.rewritten(policy.read_text()),
-        DOCS / "parity.md": parity.markdown(),
+        DOCS / "parity.md": parity_reference.markdown(),
         DOCS / "seccomp.md": seccomp_reference.markdown(),
         DOCS / "checks.md": catalogue.as_markdown(),
         **role_tables.generated(),

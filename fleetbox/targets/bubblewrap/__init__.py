@@ -14,7 +14,8 @@ from fleetbox.policy.paths import split_glob
 from fleetbox.targets.bubblewrap import defaults, operations, plan, seccomp
 from fleetbox.targets.bubblewrap.operations import Operation
 from fleetbox.targets.interface import Artifact
-from fleetbox.targets.parity import Platform, State, refuse_unenforced, row_of, values
+from fleetbox.targets.parity import Platform, State
+from fleetbox.targets.unenforced import refuse_unenforced, row_of, values
 
 
 class Bubblewrap:

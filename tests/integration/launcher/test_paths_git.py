@@ -222,6 +222,13 @@ def test_a_planted_commondir_is_a_refusal(bench: Bench, plan: list[Op]) -> None:
     assert f"{bench.workspace}/.git/commondir leads git to other hooks and settings" in done.stderr
 
 
+def test_a_commondir_in_an_unprotected_repository_is_the_limit_that_parity_names(bench: Bench) -> None:
+    repository(bench, "home/ws")
+    done = bench.sh(bench.plan(*PARTS), "echo ../elsewhere > .git/commondir && echo written")
+    assert done.stdout == "written\n", done.stderr
+    assert "commondir leads git to other hooks" in bench.run(bench.plan(*PARTS), "true").stderr
+
+
 def test_a_link_in_the_place_of_a_nested_repository_is_left_alone(bench: Bench) -> None:
     repository(bench, "home/elsewhere")
     bench.make("home/ws/sub")
