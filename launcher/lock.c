@@ -51,7 +51,17 @@ static void check_same_set(int record, const struct root *root, const char *set)
     }
 }
 
-/* Whoever works in a directory further up could move what is protected here: both say so before they look. */
+static bool is_own(const struct root *root) {
+    for (size_t i = 0; i < held.roots->count; i++) {
+        if (held.roots->item[i].dev == root->dev && held.roots->item[i].ino == root->ino) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whoever works in a directory further up could move what is protected here: both say so before they look.
+ * Who shares a root of ours protects the same below it, or is refused for that. */
 static void check_further_up(const struct root *root) {
     char path[PATH_LIMIT];
     strcpy(path, root->path);
@@ -62,6 +72,9 @@ static void check_further_up(const struct root *root) {
             continue;
         }
         struct root above = {path, st.st_dev, st.st_ino};
+        if (is_own(&above)) {
+            continue;
+        }
         if (!set_lock(&above, RANGE_GUARDED_BELOW, F_RDLCK) || is_held_by_another(&above, RANGE_WORK)) {
             refuse(BUSY_HINT ", or work in the same directory as it does",
                    "another sandbox works in %s and could move what this one protects in %s", path, root->path);

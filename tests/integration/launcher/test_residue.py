@@ -120,6 +120,22 @@ def test_a_sandbox_further_up_or_below_could_move_what_is_protected_and_is_refus
     assert bench.run(plan, "true", cwd=places[1]).returncode == 0
 
 
+def test_sandboxes_with_the_same_nested_roots_work_at_the_same_time(bench: Bench) -> None:
+    """As with a shared /tmp and a workspace in it: each protects what the other could move."""
+    inner = bench.make("home/projects/one")
+    beside = bench.make("home/projects/two")
+    rule = ("rule", "write", str(inner.parent))
+    plan = bench.plan(rule, *PROTECT).write(bench.root / "plan", bench.uid)
+    with bench.start(plan, "exec sleep 60", cwd=inner) as process:
+        moved = f"mv .git .was; mv {inner} {inner}.was; test -e {inner}/.git"
+        beaten = bench.sh(plan, moved, cwd=inner)
+        other = bench.run(plan, "true", cwd=beside)
+        process.terminate()
+    assert (beaten.returncode, beaten.stderr.count("busy")) == (0, 2), beaten.stderr
+    assert other.returncode == 125
+    assert f"works in {inner.parent} and protects other names there" in other.stderr
+
+
 def test_sandboxes_side_by_side_or_without_protected_names_may_be_nested(bench: Bench) -> None:
     inner = bench.make("home/ws/nested/inner")
     beside = bench.make("home/ws/nested/beside")

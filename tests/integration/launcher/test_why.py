@@ -31,7 +31,7 @@ filesystem:
 def box(lab: Lab, launcher: Path) -> Iterator[Provisioned]:
     with provisioned(lab, launcher, HostSpec.of("why")) as [made]:
         made.activate(POLICIES)
-        made.change("apt-get -qq install --no-install-recommends strace >/dev/null")
+        made.change("apt-get -qq update && apt-get -qq install --no-install-recommends strace >/dev/null")
         made.change(
             "su dev -c 'mkdir -p ~/secret ~/ws/vendor; echo x > ~/secret/key; echo x > ~/ws/vendor/f'"
         )

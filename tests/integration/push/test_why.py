@@ -23,7 +23,7 @@ def test_a_host_says_what_it_refused_last_and_what_refuses_a_command(fleet: Flee
     assert untold.returncode == 5
     assert "strace is not installed" in untold.stderr
     assert "apt-get install strace" in untold.stderr
-    fleet.plain.exec(["apt-get", "-qq", "install", "--no-install-recommends", "strace"])
+    fleet.plain.exec(["sh", "-c", "apt-get -qq update && apt-get -qq install --no-install-recommends strace"])
     script = "touch /usr/x; touch .git/hook; exit 4"
     told = fleet.fleetbox(*command, "--", "sh", "-c", script)
     assert told.returncode == 0, told.stderr
