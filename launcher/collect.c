@@ -6,47 +6,8 @@
 
 #include "path.h"
 #include "paths.h"
+#include "places.h"
 #include "refuse.h"
-
-/* The directory that a placeholder stands for, NULL for none; `rest` is what follows it. */
-static const char *placeholder(const struct launch *launch, const char *place, const char **rest) {
-    const struct {
-        const char *holder;
-        const char *value;
-    } holders[] = {
-        {"${WORKSPACE}", launch->workspace},
-        {"${HOME}", launch->home},
-        {"${TMPDIR}", launch->tmpdir},
-    };
-    for (size_t i = 0; i < sizeof holders / sizeof *holders; i++) {
-        size_t length = strlen(holders[i].holder);
-        if (strncmp(place, holders[i].holder, length) != 0) {
-            continue;
-        }
-        if (!holders[i].value) {
-            refuse("set HOME to a directory that exists", "the policy speaks of the home directory, and there is none");
-        }
-        *rest = place[length] ? place + length + 1 : place + length;
-        return holders[i].value;
-    }
-    return NULL;
-}
-
-const char *expand(const struct launch *launch, const char *place) {
-    const char *rest;
-    const char *base = placeholder(launch, place, &rest);
-    return !base ? place : *rest ? path_join(base, rest) : base;
-}
-
-/* Workspace and home are canonical already: most rules begin there, and need not be walked from the root. */
-struct resolved find(const struct launch *launch, const char *place) {
-    const char *rest;
-    const char *base = placeholder(launch, place, &rest);
-    if (base && (base == launch->workspace || base == launch->home)) {
-        return resolve_below(base, rest, &launch->roots);
-    }
-    return resolve(expand(launch, place), &launch->roots);
-}
 
 static void skip(struct launch *launch, const char *path, const char *reason) {
     strings_add(&launch->skipped, mem_text("%s: %s", path, reason));

@@ -4,19 +4,7 @@
 
 #include "launch.h"
 
-/* Replaces a leading ${WORKSPACE}, ${HOME} or ${TMPDIR}. */
-const char *expand(const struct launch *launch, const char *place);
-
-/* Expands and resolves. */
-struct resolved find(const struct launch *launch, const char *place);
-
-/* The same for what a write rule names: a link on the way that a workload may have planted is refused. */
-struct resolved find_writable(const struct launch *launch, const char *place);
-
 bool may_write(const struct launch *launch);
-
-/* Paths that are mounted afresh, so that a rule about the host's would be about nothing. */
-bool is_virtual(const char *path);
 
 /* Fills the writable roots, outermost first. */
 void collect_roots(struct launch *launch);

@@ -17,6 +17,7 @@
 #include "collect.h"
 #include "path.h"
 #include "pattern.h"
+#include "places.h"
 #include "refuse.h"
 
 enum { VISIT_LIMIT = 200 * 1000, MATCH_LIMIT = 1000, DEPTH_LIMIT = 64, ROUND_LIMIT = 100 };

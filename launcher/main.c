@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "alone.h"
@@ -16,7 +15,7 @@
 #include "gate.h"
 #include "inner.h"
 #include "lock.h"
-#include "path.h"
+#include "places.h"
 #include "programs.h"
 #include "refuse.h"
 #include "show.h"
@@ -92,7 +91,7 @@ static void parse_options(struct options *options, char **argv) {
             options->explain = true;
         } else if (strcmp(*word, "--version") == 0) {
             print_and_exit("fleetbox-run " FLEETBOX_VERSION " (plan format " PLAN_FORMAT ")\n");
-        } else if (strcmp(*word, "--help") == 0) {
+        } else if (strcmp(*word, "--help") == 0 || strcmp(*word, "-h") == 0) {
             print_and_exit(help);
         } else {
             usage_error(**word == '-' ? "unknown option: " : "put -- before the command: ", *word);
@@ -121,69 +120,6 @@ static _Noreturn void run_without_sandbox(const struct launch *launch) {
     exit(problem == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }
 
-static const char *canonical_dir(const char *path, const char *what) {
-    char canonical[PATH_LIMIT];
-    struct stat st;
-    if (!realpath(path, canonical) || stat(canonical, &st) != 0) {
-        refuse("name a directory that exists", "cannot use %s as %s: %s", path, what, strerror(errno));
-    }
-    if (!S_ISDIR(st.st_mode)) {
-        refuse("name a directory", "%s is no directory", path);
-    }
-    return mem_copy(canonical, strlen(canonical));
-}
-
-static bool has_write_rule(const struct launch *launch, const char *path) {
-    for (size_t i = 0; i < launch->plan.op_count; i++) {
-        const struct op *op = &launch->plan.op[i];
-        if (op->kind == OP_RULE && strcmp(op->arg[0], "write") == 0 && strcmp(expand(launch, op->arg[1]), path) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *canonical_home(const char *path) {
-    char canonical[PATH_LIMIT];
-    return path && realpath(path, canonical) ? mem_copy(canonical, strlen(canonical)) : NULL;
-}
-
-static void find_homes(struct launch *launch) {
-    launch->home = canonical_home(launch->caller.home);
-    launch->account_home = canonical_home(launch->caller.account_home);
-    if (!launch->home) {
-        launch->home = launch->account_home;
-    }
-    if (launch->home && launch->account_home && strcmp(launch->home, launch->account_home) == 0) {
-        launch->account_home = NULL;
-    }
-}
-
-static bool holds_home(const struct launch *launch, const char *home) {
-    return home && path_at_or_below(home, launch->workspace) && !has_write_rule(launch, home);
-}
-
-/* A whole home directory, or all homes, would be written by whoever forgets to change directory. */
-static void find_places(struct launch *launch) {
-    launch->cwd = canonical_dir(".", "the current directory");
-    launch->workspace = launch->options.workspace ? canonical_dir(launch->options.workspace, "the workspace") : launch->cwd;
-    launch->tmpdir = caller_env(&launch->caller, "TMPDIR");
-    if (launch->plan.tmp == TMP_PRIVATE || !launch->tmpdir || !path_is_plain_absolute(launch->tmpdir)) {
-        launch->tmpdir = "/tmp";
-    }
-    bool writable = launch->plan.mode == MODE_WORKSPACE_WRITE && launch->plan.workspace == WORKSPACE_WRITE;
-    find_homes(launch);
-    if (path_at_or_below(launch->workspace, "/dev") || path_at_or_below(launch->workspace, "/proc")) {
-        refuse("work in a directory of files", "%s cannot be a workspace: the sandbox has its own /dev and /proc",
-               launch->workspace);
-    }
-    bool holds = holds_home(launch, launch->home) || holds_home(launch, launch->account_home);
-    if (writable && (strcmp(launch->workspace, "/") == 0 || holds)) {
-        refuse("change into a project directory, or name one with --workspace",
-               "%s is too broad for a workspace that can be written", launch->workspace);
-    }
-}
-
 /* Whoever can write these decides what the next launch does. */
 static void refuse_own_files_in_roots(const struct launch *launch) {
     const char *own[] = {launch->files.plan_dir, launch->files.self_path, launch->state_dir};
@@ -210,7 +146,7 @@ static void prepare(struct launch *launch) {
     }
     landlock_choose(launch);
     limits_choose(launch);
-    find_places(launch);
+    places_find(launch);
     launch->state_dir = state_dir(launch->caller.uid);
     collect_roots(launch);
     if (!launch->options.dry_run && !launch->options.explain) {

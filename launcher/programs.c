@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "collect.h"
 #include "path.h"
+#include "places.h"
 
 enum { SEGMENT_LIMIT = 64, SCRIPT_LINE = 256 };
 

@@ -4,19 +4,10 @@
 #include <sys/stat.h>
 
 #include "collect.h"
-#include "path.h"
+#include "places.h"
 
 bool may_write(const struct launch *launch) {
     return launch->plan.mode == MODE_WORKSPACE_WRITE;
-}
-
-bool is_virtual(const char *path) {
-    return path_at_or_below(path, "/proc") || path_at_or_below(path, "/dev");
-}
-
-struct resolved find_writable(const struct launch *launch, const char *place) {
-    const struct trust trust = {{launch->home, launch->account_home}};
-    return resolve_trusted(expand(launch, place), &launch->roots, &trust);
 }
 
 static void add_root(struct launch *launch, const char *wanted) {

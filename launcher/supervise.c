@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,11 +18,11 @@
 
 #include "cgroup.h"
 #include "control.h"
-#include "env.h"
 #include "fds.h"
 #include "group.h"
 #include "late.h"
 #include "refuse.h"
+#include "spawn.h"
 
 /* How long the inner stage may take to vanish once bwrap is gone. */
 enum { LINGER_MS = 5000 };
@@ -66,44 +65,6 @@ static void block_more(int signal_number) {
     sigemptyset(&set);
     sigaddset(&set, signal_number);
     sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-static void pass_on(posix_spawn_file_actions_t *actions, int fd, int as) {
-    if (posix_spawn_file_actions_adddup2(actions, fd, as) != 0) {
-        refuse("", "cannot prepare the descriptors of the sandbox");
-    }
-}
-
-static pid_t start(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv, int control,
-                   int filter, int locks) {
-    struct strings env = {0};
-    for (size_t i = 0; i < launch->env.count; i++) {
-        if (!env_steers_loader(launch->env.item[i])) {
-            strings_add(&env, launch->env.item[i]);
-        }
-    }
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    pass_on(&actions, control, FD_CONTROL);
-    pass_on(&actions, launch->files.self, FD_SELF);
-    pass_on(&actions, filter, FD_FILTER);
-    pass_on(&actions, locks, FD_LOCK);
-    pass_on(&actions, bwrap->fd, FD_BWRAP);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    sigset_t all;
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    pid_t pid;
-    int problem = posix_spawn(&pid, mem_text("/proc/self/fd/%d", FD_BWRAP), &actions, &attributes,
-                              (char *const *)argv->item, (char *const *)env.item);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    if (problem) {
-        refuse("install bubblewrap for this machine", "cannot run %s: %s", bwrap->path, strerror(problem));
-    }
-    return pid;
 }
 
 static void forward(struct watch *watch, const struct signalfd_siginfo *info) {
@@ -309,29 +270,39 @@ static int code_of(const struct watch *watch) {
     return watch->overdue ? EXIT_OUT_OF_TIME : exit_code(watch->ended ? watch->workload_status : watch->bwrap_status);
 }
 
-struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv,
-                         int filter, int locks) {
-    struct watch watch = {.launch = launch};
+/* From here on signals are read in watch_until_end() alone. */
+static void take_signals(struct watch *watch) {
+    sigset_t handled;
+    enum group group = group_here(watch->launch->new_session);
+    handled_signals(&handled, group);
+    watch->handed = watch->wanted = group == GROUP_FOREGROUND;
+    sigprocmask(SIG_BLOCK, &handled, NULL);
+    signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would let nobody wait for bwrap */
+    block_more(SIGTTOU); /* or taking the terminal back, and a last word on it, would stop us */
+    watch->signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Returns the inner stage's end of it. */
+static int open_control(struct watch *watch) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         refuse("", "cannot make the control socket: %s", strerror(errno));
     }
-    sigset_t handled;
-    enum group group = group_here(launch->new_session);
-    handled_signals(&handled, group);
-    watch.handed = watch.wanted = group == GROUP_FOREGROUND;
-    sigprocmask(SIG_BLOCK, &handled, NULL);
-    signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would let nobody wait for bwrap */
-    block_more(SIGTTOU); /* or taking the terminal back, and a last word on it, would stop us */
-    watch.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-    watch.control = fd_high(pair[0]);
-    int theirs = fd_high(pair[1]);
-    watch.clock = backup_clock(launch);
-    if (launch->limits.cgroup) {
-        setsockopt(watch.control, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
+    watch->control = fd_high(pair[0]);
+    if (watch->launch->limits.cgroup) {
+        setsockopt(watch->control, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
     }
+    return fd_high(pair[1]);
+}
+
+struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv,
+                         int filter, int locks) {
+    struct watch watch = {.launch = launch};
+    int theirs = open_control(&watch);
+    take_signals(&watch);
+    watch.clock = backup_clock(launch);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    watch.bwrap = start(launch, bwrap, argv, theirs, filter, locks);
+    watch.bwrap = spawn_bwrap(launch, bwrap, argv, theirs, filter, locks);
     close(theirs); /* or the end of the sandbox would never be seen */
     watch.late = late_watch(launch);
     watch_until_end(&watch);
@@ -339,8 +310,7 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     close(watch.signals);
     close(watch.control);
     if (watch.exec_errno) {
-        return (struct outcome){true, false, not_executed(launch, watch.exec_errno)};
+        return (struct outcome){.started = true, .code = not_executed(launch, watch.exec_errno)};
     }
-    return (struct outcome){watch.started, watch.cannot_mount,
-                            code_of(&watch)};
+    return (struct outcome){watch.started, watch.cannot_mount, code_of(&watch)};
 }
