@@ -7,7 +7,6 @@ A report, not an assertion. A peer runs as its documentation recommends for the 
 """
 
 import argparse
-import datetime
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from tests.escape.arena import attempts
 from tests.escape.arena.attempt import Attempt
 from tests.escape.hosts import PEERS, Arena, Outcome
 from tests.support.hosts.lab import Lab
+from tests.support.provision import PACKAGED
 
 MODULES = REPO / "build/peers/node_modules"
 CODEX = MODULES / "@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl"
@@ -47,7 +47,7 @@ STARTERS = {
     "codex": f'#!/bin/sh\nexec {PEERS}/codex-dist/bin/codex "$@"\n',
 }
 OUR_LAUNCHER = frozenset({"fails closed", "which bwrap"})
-HEAD = Path(__file__).with_name("report-head.md")
+HEAD = Path(__file__).with_name("report-head.md.in")
 Row = tuple[Attempt, list[Outcome]]
 
 
@@ -55,7 +55,12 @@ def furnish(arena: Arena) -> None:
     """Put both peers, and what they need, onto the host."""
     host = arena.box.host
     host.exec(
-        ["sh", "-euc", "apt-get -qq install --no-install-recommends ripgrep socat >/dev/null"], timeout=120
+        [
+            "sh",
+            "-euc",
+            "apt-get -qq update; apt-get -qq install --no-install-recommends ripgrep socat >/dev/null",
+        ],
+        timeout=120,
     )
     _copy(
         arena,
@@ -126,27 +131,38 @@ def versions() -> dict[str, str]:
     }
 
 
-def document(found: Sequence[Row]) -> str:
-    """The report as a page."""
+def document(arena: Arena, found: Sequence[Row]) -> str:
+    """The report as a page: first where the three differ, or let something through."""
+    stopped = [row for row in found if all(verdict(one) == "refused" for one in row[1][1:])]
+    others = [row for row in found if row not in stopped]
     head = HEAD.read_text().format(
-        date=datetime.datetime.now(datetime.UTC).date(),
         kernel=os.uname().release.split("-")[0],
+        bwrap=arena.box.host.exec([PACKAGED, "--version"]).stdout.decode().split()[-1],
         attempts=len(found),
         **versions(),
     )
-    sums = [f"**{sum(outcomes[at].escaped for _, outcomes in found)}**" for at in range(len(HOWS))]
-    table = [
-        "| attempt | what is tried | without | fleetbox-run | codex sandbox | srt |",
-        "|---|---|---|---|---|---|",
-        *(_line(attempt, outcomes) for attempt, outcomes in found),
+    sums = [f"**{sum(outcomes[at].escaped for _, outcomes in found)}**" for at in (1, 2, 3)]
+    lines = [
+        f"\n## Where not all three refuse: {len(others)} of {len(found)}",
+        "| attempt | what is tried | fleetbox-run | codex sandbox | srt |",
+        "|---|---|---|---|---|",
+        *(_line(*row) for row in others),
         f"| succeed, of {len(found)} | | " + " | ".join(sums) + " |",
+        f"\n## Refused by all three: {len(stopped)} of {len(found)}",
+        "| attempt | what is tried |",
+        "|---|---|",
+        *(f"| {attempt.id} | {_title(attempt)} |" for attempt, _ in stopped),
     ]
-    return "\n".join([head, *table]) + "\n"
+    return head + "\n".join(lines) + "\n"
+
+
+def _title(attempt: Attempt) -> str:
+    return attempt.title.replace("|", ",")
 
 
 def _line(attempt: Attempt, outcomes: Sequence[Outcome]) -> str:
-    words = " | ".join(f"**{word}**" if word == "succeeds" else word for word in map(verdict, outcomes))
-    return f"| {attempt.id} | {attempt.title.replace('|', ',')} | {words} |"
+    words = " | ".join(f"**{word}**" if word == "succeeds" else word for word in map(verdict, outcomes[1:]))
+    return f"| {attempt.id} | {_title(attempt)} | {words} |"
 
 
 def main() -> None:
@@ -157,8 +173,7 @@ def main() -> None:
     if not MODULES.is_dir():
         sys.exit("escape-report: no peers in build/peers\n  hint: make bench-peers")
     with ready() as arena:
-        found = list(rows(arena, compared(options.only)))
-    text = document(found)
+        text = document(arena, list(rows(arena, compared(options.only))))
     if options.write:
         options.write.write_text(text)
     else:

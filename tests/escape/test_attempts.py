@@ -103,7 +103,6 @@ def test_known_limit(
     control, inside = arena_of(kind).run(attempt.id, "control", how)
     name = attempt.id if how == "fleetbox" else f"{attempt.id} ({how})"
     record_property("escape limit", (kind, name, control.escaped, inside.escaped, inside.reason))
-    assert attempt.id in LIMITS
     assert control.escaped, f"it does not succeed even without {attempt.targets}: {control}"
     assert inside.reached, f"it was never tried: {inside}"
     assert inside.escaped, (

@@ -177,7 +177,9 @@ def test_the_mark_of_a_sandbox_is_no_gate_where_sandboxes_work(needs_sandbox: No
 
 
 def test_a_chroot(needs_sandbox: None, open_dir: Path) -> None:
-    tops = {f"/{Path(path).parts[1]}" for path in (sys.executable, os.path.realpath(sys.executable), open_dir)}
+    tops = {
+        f"/{Path(path).parts[1]}" for path in (sys.executable, os.path.realpath(sys.executable), open_dir)
+    }
     tree = sorted({"/bin", "/lib", "/lib64", "/usr", "/etc", "/proc", "/dev", *tops})
     script = """
         root="$1"; shift
