@@ -7,6 +7,7 @@ is set, unless its reason is one that CI cannot provide (a macOS machine, a GPU,
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,20 @@ def launcher() -> Path:
     )
     assert done.returncode == 0, done.stderr
     return REPO / "fleetbox" / "bin" / f"fleetbox-run-linux-{os.uname().machine}"
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    """Ends a test that waits for ever or explodes; no measurement, which a busy machine would fail."""
+
+    def end(_number: int, _frame: object) -> None:
+        pytest.fail("not done within a minute")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 RunAs = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,9 +66,7 @@ def test_killing_the_launcher_ends_the_sandbox(
 
 
 def test_what_the_workload_leaves_running_ends_with_it(bench: Bench) -> None:
-    begin = time.monotonic()
-    assert bench.sh(bench.plan(), "sleep 60 >/dev/null 2>&1 & exit 0").returncode == 0
-    assert time.monotonic() - begin < 30
+    assert bench.sh(bench.plan(), "sleep 600 & exit 0").returncode == 0, "or it holds the pipes open"
 
 
 def test_no_descriptor_crosses(bench: Bench, tmp_path: Path) -> None:

@@ -60,8 +60,9 @@ def test_no_more_processes_than_the_policy_says(bench: Bench) -> None:
 def test_processes_of_another_sandbox_do_not_count(bench: Bench) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    with bench.start(bench.plan(), "for i in $(seq 25); do sleep 30 & done; wait"):
+    with bench.start(bench.plan(), "for i in $(seq 25); do sleep 300 & done; wait") as other:
         done = bench.run(plan(bench, pids=20), "/usr/bin/python3", "-c", FORK)
+        other.kill()
     assert done.stdout == "19\n", done.stderr
 
 

@@ -52,14 +52,15 @@ def test_every_mount_is_there_and_as_writable_as_the_policy_says(
     box: Provisioned, options: tuple[str, ...]
 ) -> None:
     script = f"""
-        cat $(for n in $(seq 6 {COUNT}); do echo /srv/m$n/f; done) | paste -sd+ | bc 2>/dev/null
+        cat $(for n in $(seq 6 {COUNT}); do echo /srv/m$n/f; done) | sort -nu | wc -l
         cat /srv/m[1345]/f inner/f .git/f
         for d in /srv/m* inner closed .git; do touch $d/by-$$ 2>/dev/null && echo wrote $d; done
         cp /bin/true /srv/m1/t; /srv/m1/t && echo ran; /srv/m4/f; cat /srv/m2/f closed/f; umount inner closed
         rm -f /srv/m1/t /srv/m1/by-* inner/by-*"""
     done = box.sh(script, options=options)
+    # The first number: all from m6 on but m7, which shows what is closed in the workspace.
     assert done.stdout.split("\n") == [
-        *("1", "3", "4", "tmpfs", "6", "8"),
+        *(str(COUNT - 6), "1", "3", "4", "tmpfs", "6", "8"),
         *("wrote /srv/m1", "wrote inner", "ran", ""),
     ], done
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,14 +42,12 @@ def _loop(path: Path) -> None:
     ],
 )
 def test_what_is_no_policy_file_is_one_violation_and_never_waited_for(
-    tmp_path: Path, make: Callable[[Path], object], problem: str
+    tmp_path: Path, make: Callable[[Path], object], problem: str, bounded: None
 ) -> None:
     path = tmp_path / "policy.yml"
     make(path)
-    started = time.monotonic()
     with pytest.raises(PolicyInvalid) as caught:
         load_policy(path)
-    assert time.monotonic() - started < 1
     (violation,) = caught.value.violations
     assert problem in violation.problem
     assert violation.file == str(path)
@@ -171,22 +168,18 @@ def test_a_contradiction_across_files_is_said_in_the_document_that_causes_it(tmp
     assert any("policies/base.yml" in v.problem for v in found)
 
 
-def test_many_documents_are_read_once_each_and_a_limit_holds(tmp_path: Path) -> None:
+def test_many_documents_are_read_once_each_and_a_limit_holds(tmp_path: Path, bounded: None) -> None:
     policy_file(tmp_path, "", "p0.yml")
     for i in range(1, 40):
         policy_file(tmp_path, f"extends: [p{i - 1}.yml, ./p{i - 1}.yml]\n", f"p{i}.yml")
-    started = time.monotonic()
     load(tmp_path, "extends: [p39.yml]\n")
-    assert time.monotonic() - started < 2
     for i in range(40, 80):
         policy_file(tmp_path, f"extends: [p{i - 1}.yml]\n", f"p{i}.yml")
     assert "too many documents" in violations(tmp_path, "extends: [p79.yml]\n")[0].problem
 
 
-def test_ten_thousand_lines_are_read_in_a_moment(tmp_path: Path) -> None:
+def test_ten_thousand_lines_are_read_in_bounded_time(tmp_path: Path, bounded: None) -> None:
     rules = "".join(f"    # why {i}\n    -\n      path: /data/{i}\n      access: read\n" for i in range(1000))
     policy_file(tmp_path, f"filesystem:\n  rules:\n{rules}", "below.yml")
     body = f"extends: [below.yml]\nfilesystem:\n  rules:\n{rules}" + "# more\n" * 6000
-    started = time.monotonic()
     assert len(load(tmp_path, body).filesystem.rules) == 1000
-    assert time.monotonic() - started < 2

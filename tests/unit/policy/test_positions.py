@@ -1,7 +1,5 @@
 """YAML as nodes with places: what is read, what is refused, and that nothing hostile gets far."""
 
-import time
-
 import pytest
 import yaml
 from hypothesis import given
@@ -108,12 +106,10 @@ def laughs(levels: int) -> str:
     [laughs(9), "[" * 100_000, "{a: " * 60_000, "- " * 100_000, "a: &a [x]\n" + "b: [*a]\n" * 40_000],
     ids=["billion laughs", "flow nesting", "mapping nesting", "block nesting", "many aliases"],
 )
-def test_a_bomb_is_refused_quickly(text: str) -> None:
-    started = time.monotonic()
+def test_a_bomb_is_refused_before_it_goes_off(text: str, bounded: None) -> None:
     node, violations = read(text)
     assert node is None
     assert violations
-    assert time.monotonic() - started < 2
 
 
 def test_nesting_through_aliases_counts() -> None:

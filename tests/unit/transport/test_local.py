@@ -48,7 +48,7 @@ def test_a_command_that_became_root_and_takes_too_long_holds_nobody_up(
     shutil.copy("/usr/bin/python3", python)
     os.chown(python, 0, workload_user)
     python.chmod(0o4750)
-    as_root = "import os, time; os.setresuid(0, 0, 0); time.sleep(5)"
+    as_root = "import os, time; os.setresuid(0, 0, 0); time.sleep(20)"
     caller = (
         "from fleetbox.errors import ApplyFailed\nfrom fleetbox.transport.local import LocalTransport\n"
         f"try:\n LocalTransport().run([{str(python)!r}, '-I', '-S', '-c', {as_root!r}], timeout=0.5)\n"
@@ -57,7 +57,7 @@ def test_a_command_that_became_root_and_takes_too_long_holds_nobody_up(
     begun = time.monotonic()
     done = run_as([sys.executable, "-c", caller])
     assert "not known" in done.stdout, done.stderr
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 15
 
 
 def test_endless_output_is_cut_off() -> None:
