@@ -19,7 +19,7 @@ from fleetbox.hostside import paths
 from fleetbox.hostside.text import escape
 from fleetbox.policy import ResolvedPolicy
 from fleetbox.policy.explain import explain
-from fleetbox.policy.model import Access, Mode, Tmp
+from fleetbox.policy.words import Access, Mode, Tmp
 from fleetbox.targets import TARGETS, Artifact
 
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

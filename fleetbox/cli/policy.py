@@ -15,7 +15,7 @@ from fleetbox.hostside.text import escape
 from fleetbox.policy import PolicyInvalid, ResolvedPolicy, Violation, load_policy, schema
 from fleetbox.policy.diff import Change, Effect, diff
 from fleetbox.policy.explain import explain
-from fleetbox.policy.model import Mutability
+from fleetbox.policy.words import Mutability
 from fleetbox.targets import TARGETS
 from fleetbox.targets.parity import PARITY
 from fleetbox.targets.unenforced import row_of, values

@@ -5,7 +5,9 @@ Everything above works with `ResolvedPolicy`; only this package ever sees YAML.
 
 from fleetbox.policy.errors import PolicyInvalid, Violation, render_violations
 from fleetbox.policy.load import load_policy, load_preset
-from fleetbox.policy.model import (
+from fleetbox.policy.model import Outbound, Rule
+from fleetbox.policy.resolve import ResolvedPolicy
+from fleetbox.policy.words import (
     PROTECTED_PARTS,
     Access,
     GpuMode,
@@ -14,13 +16,10 @@ from fleetbox.policy.model import (
     Landlock,
     Mode,
     NetworkMode,
-    Outbound,
     Root,
-    Rule,
     Tmp,
     UnixSockets,
 )
-from fleetbox.policy.resolve import ResolvedPolicy
 
 __all__ = [
     "PROTECTED_PARTS",

@@ -9,16 +9,8 @@ from dataclasses import dataclass
 from fleetbox.policy import paths
 from fleetbox.policy.errors import Violation
 from fleetbox.policy.merge import Entry, Layer, Leaf
-from fleetbox.policy.model import (
-    MAX_RULES,
-    PROTECTED,
-    PROTECTED_PARTS,
-    Access,
-    Mode,
-    NetworkMode,
-    Rule,
-    Tmp,
-)
+from fleetbox.policy.model import MAX_RULES, Rule
+from fleetbox.policy.words import PROTECTED, PROTECTED_PARTS, Access, Mode, NetworkMode, Tmp
 
 RULES = "filesystem.rules"
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from fleetbox.policy.amounts import duration_seconds, memory_bytes
 from fleetbox.policy.explain import explain
-from fleetbox.policy.model import (
+from fleetbox.policy.model import Outbound, mutability
+from fleetbox.policy.resolve import ResolvedPolicy
+from fleetbox.policy.words import (
     PROTECTED_PARTS,
     STRENGTH,
     Access,
@@ -23,13 +25,10 @@ from fleetbox.policy.model import (
     Mode,
     Mutability,
     NetworkMode,
-    Outbound,
     Root,
     Tmp,
     UnixSockets,
-    mutability,
 )
-from fleetbox.policy.resolve import ResolvedPolicy
 
 
 class Effect(StrEnum):

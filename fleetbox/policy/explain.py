@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from fleetbox.policy import paths
-from fleetbox.policy.model import PROTECTED_PARTS, STRENGTH, Access, Mode, Root, Tmp
 from fleetbox.policy.resolve import ResolvedPolicy
+from fleetbox.policy.words import PROTECTED_PARTS, STRENGTH, Access, Mode, Root, Tmp
 
 _TMPDIR = PurePath(paths.TMP[0])  # what programs and the launcher take where TMPDIR is not set
 

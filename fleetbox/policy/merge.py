@@ -8,9 +8,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fleetbox.policy.model import Body, GpuMode, Section
+from fleetbox.policy.model import Body, Section
 from fleetbox.policy.positions import Loc, Position
 from fleetbox.policy.validate import Validated
+from fleetbox.policy.words import GpuMode
 
 GPU_MODE = "devices.gpu.mode"
 # A list, and yet one choice: selecting a GPU in a document means that one, not one more.

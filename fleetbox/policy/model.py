@@ -1,225 +1,51 @@
 """The policy schema: one frozen model per section, for what an author writes and for what it resolves to.
 
 The same classes serve both, because a resolved policy is a policy: written out and read again it is itself.
-A section's models say what one value means; what several values mean together is in `conflicts`.
+What one value means is in `values` and `words`, what several mean together in `conflicts`.
 """
 
-import re
-from collections.abc import Mapping
-from enum import StrEnum
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
-from fleetbox.policy import amounts, destinations, devices, paths
+from fleetbox.policy import paths
+from fleetbox.policy.values import (
+    Binary,
+    Device,
+    Duration,
+    Extended,
+    GpuSelection,
+    HostName,
+    Line,
+    Memory,
+    Method,
+    Path,
+    PolicyName,
+    Port,
+    ProtectedName,
+    RequestPath,
+    Sorted,
+    Variable,
+    VariablePattern,
+    VariableValue,
+)
+from fleetbox.policy.words import (
+    ENVIRONMENT,
+    PROTECTED,
+    Access,
+    GpuMode,
+    GpuProfile,
+    GpuVendor,
+    Landlock,
+    Mode,
+    Mutability,
+    NetworkMode,
+    Root,
+    Tmp,
+    UnixSockets,
+)
 
 MAX_RULES = 1_000
-MAX_TEXT = 4_096
-
-
-class Mode(StrEnum):
-    READ_ONLY = "read-only"
-    WORKSPACE_WRITE = "workspace-write"
-    FULL_ACCESS = "full-access"
-
-
-class Access(StrEnum):
-    WRITE = "write"
-    READ = "read"
-    NONE = "none"
-
-
-class Root(StrEnum):
-    HOST = "host"
-    MINIMAL = "minimal"
-
-
-class Tmp(StrEnum):
-    PRIVATE = "private"
-    HOST = "host"
-
-
-class NetworkMode(StrEnum):
-    NONE = "none"
-    PROXY = "proxy"
-    HOST = "host"
-
-
-class UnixSockets(StrEnum):
-    AUTO = "auto"
-    NONE = "none"
-    PRIVATE = "private"
-
-
-class GpuMode(StrEnum):
-    NONE = "none"
-    AUTO = "auto"
-    REQUIRED = "required"
-
-
-class GpuVendor(StrEnum):
-    NVIDIA = "nvidia"
-    AMD = "amd"
-    INTEL = "intel"
-    WSL = "wsl"
-    APPLE = "apple"
-
-
-class GpuProfile(StrEnum):
-    COMPUTE = "compute"
-    GRAPHICS = "graphics"
-
-
-class Landlock(StrEnum):
-    OFF = "off"
-    BEST_EFFORT = "best-effort"
-    REQUIRED = "required"
-
-
-class Mutability(StrEnum):
-    """When a change takes effect: at the next launch, or in sandboxes that run."""
-
-    STATIC = "static"
-    LIVE = "live"
-
-
-# Widest last. Comparing two values of a field means comparing their places here.
-STRENGTH: Mapping[Access, int] = MappingProxyType({Access.NONE: 0, Access.READ: 1, Access.WRITE: 2})
-
-PROTECTED = (".agents", ".aws", ".claude", ".codex", ".git")
-# What stays read-only when the name itself is unprotected: a hook or a setting that git runs is code, and
-# worktrees and submodules keep hooks and settings of their own in there.
-PROTECTED_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {".git": ("config", "config.worktree", "hooks", "modules", "worktrees")}
-)
-
-ENVIRONMENT = (
-    "CUDA_*", "HOME", "LANG", "LC_*", "PATH", "SHELL", "TERM", "TZ", "USER", "VIRTUAL_ENV",
-)  # fmt: skip
-
-_POLICY_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_GPU = re.compile(
-    r"[0-9]{1,3}|(?:GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-    r"|(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]"
-)
-
-
-def _policy_name(text: str) -> str:
-    if not _POLICY_NAME.fullmatch(text):
-        raise paths.fail("not a policy name", "use at most 63 lower-case letters, digits and inner dashes")
-    return text
-
-
-def _one_line(text: str) -> str:
-    if not text.isprintable() or len(text) > MAX_TEXT:
-        raise paths.fail("not one line of text", f"use at most {MAX_TEXT} printable characters")
-    return text
-
-
-def _variable(text: str) -> str:
-    if not _VARIABLE.fullmatch(text):
-        raise paths.fail("not a variable's name", "use letters, digits and _: MY_SETTING")
-    return text
-
-
-def _variable_pattern(text: str) -> str:
-    if text == "*":
-        raise paths.fail("the whole environment", "name the variables: tokens travel in the others")
-    if not _VARIABLE.fullmatch(text.removesuffix("*")):
-        raise paths.fail("not a variable's name", "use a name, or a beginning and one *: LC_*")
-    return text
-
-
-def _variable_value(text: str) -> str:
-    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text) or len(text) > MAX_TEXT:
-        raise paths.fail(
-            "not a variable's value", f"use at most {MAX_TEXT} characters, no NUL and no surrogates"
-        )
-    return text
-
-
-def _binary(text: str) -> str:
-    paths.check_characters(text)
-    if paths.is_glob(text):
-        raise paths.fail("a pattern", "name each program")
-    if "/" not in text and text not in (".", ".."):
-        return text
-    path = paths.parse(text)
-    if path == "/" or path in paths.PLACEHOLDERS:
-        raise paths.fail("not a program", "write a name such as git, or an absolute path")
-    return path
-
-
-def _extended(text: str) -> str:
-    if "/" not in text and _POLICY_NAME.fullmatch(text):
-        return text
-    # The suffix keeps an error message from quoting a line of whatever file a policy points at.
-    if not text.isprintable() or not text.endswith((".yml", ".yaml")):
-        raise paths.fail("neither a preset nor a policy file", "name a preset, or a file that ends in .yml")
-    return text
-
-
-def _request_path(text: str) -> str:
-    if not text.startswith("/") or not text.isprintable() or ".." in text.split("/"):
-        raise paths.fail("not a request path", "begin with /; * matches within a segment, ** any number")
-    return text
-
-
-def _gpu_selection(value: object) -> object:
-    """`all`, or what is selected as a tuple of texts; one selector may stand without a list."""
-    if value == "all" or isinstance(value, bool) or value is None:
-        return value
-    chosen = value if isinstance(value, list | tuple) else [value]
-    texts = [str(item) for item in chosen if isinstance(item, int | str) and not isinstance(item, bool)]
-    if not texts or len(texts) < len(chosen) or not all(_GPU.fullmatch(text) for text in texts):
-        raise paths.fail(
-            "not a GPU selection",
-            "use all, an index, GPU-<uuid>, MIG-<uuid>, a PCI address or a list",
-        )
-    return tuple(sorted(set(texts)))
-
-
-PolicyName = Annotated[
-    str, AfterValidator(_policy_name), Field(json_schema_extra={"pattern": f"^{_POLICY_NAME.pattern}$"})
-]
-Path = Annotated[str, AfterValidator(paths.parse)]
-ProtectedName = Annotated[str, AfterValidator(paths.relative_name)]
-HostName = Annotated[str, AfterValidator(destinations.parse_host)]
-Port = Annotated[StrictInt, Field(ge=1, le=65_535)]
-Sorted = AfterValidator(lambda values: values and tuple(sorted(set(values))))
-Method = Literal["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
-RequestPath = Annotated[str, AfterValidator(_request_path)]
-Device = Annotated[str, AfterValidator(devices.parse_device)]
-Binary = Annotated[str, AfterValidator(_binary)]
-Memory = Annotated[str, AfterValidator(amounts.parse_memory)]
-Duration = Annotated[str, AfterValidator(amounts.parse_duration)]
-Variable = Annotated[str, AfterValidator(_variable)]
-VariablePattern = Annotated[str, AfterValidator(_variable_pattern)]
-VariableValue = Annotated[str, AfterValidator(_variable_value)]
-GpuSelection = Annotated[
-    Literal["all"] | tuple[str, ...],
-    BeforeValidator(_gpu_selection),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": ["string", "integer"]},
-                {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1},
-            ]
-        }
-    ),
-]
 
 
 class Section(BaseModel):
@@ -228,7 +54,7 @@ class Section(BaseModel):
 
 class Metadata(Section):
     name: PolicyName = Field(description="How the policy is called on hosts and in reports.")
-    description: Annotated[str, AfterValidator(_one_line)] = Field("", description="One line for people.")
+    description: Line = Field("", description="One line for people.")
 
 
 class Rule(Section):
@@ -409,7 +235,7 @@ class Policy(Body):
     api_version: Literal["fleetbox/v1"] = Field(alias="apiVersion", description="The schema's version.")
     kind: Literal["SandboxPolicy"] = Field(description="Always SandboxPolicy.")
     metadata: Metadata
-    extends: tuple[Annotated[str, AfterValidator(_extended)], ...] = Field(
+    extends: tuple[Extended, ...] = Field(
         (),
         max_length=32,
         description="Presets, or files relative to this one; merged left to right, then this document.",

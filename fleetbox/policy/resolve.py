@@ -13,17 +13,8 @@ from typing import Any
 from pydantic import Field
 
 from fleetbox.policy.merge import GPU_MODE, Entry, Layer, Leaf
-from fleetbox.policy.model import (
-    PROTECTED,
-    STRENGTH,
-    Access,
-    Body,
-    GpuMode,
-    Mode,
-    NetworkMode,
-    Outbound,
-    Rule,
-)
+from fleetbox.policy.model import Body, Outbound, Rule
+from fleetbox.policy.words import PROTECTED, STRENGTH, Access, GpuMode, Mode, NetworkMode
 
 DEFAULT_ORIGIN = "default"
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from fleetbox.policy import ResolvedPolicy
-from fleetbox.policy.model import Body, Landlock
+from fleetbox.policy.model import Body
+from fleetbox.policy.words import Landlock
 from fleetbox.targets.interface import Refusal, UnsupportedByTarget
 from fleetbox.targets.parity import PARITY, Platform, Row, State
 

@@ -7,7 +7,8 @@ other check inconclusive.
 from __future__ import annotations
 
 from fleetbox.hostside.probes.outcome import Attempt
-from fleetbox.hostside.probes.scene import DECOY, Scene
+from fleetbox.hostside.probes.planted import DECOY
+from fleetbox.hostside.probes.scene import Scene
 from fleetbox.hostside.probes.trial import Allowed, Asked, Denied, Prepared, not_applicable
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import selectors
-import shutil
 import signal
 import socket
 import struct
@@ -25,32 +24,16 @@ from typing import Any, NamedTuple, NoReturn
 
 from fleetbox.hostside.probes import attempts
 from fleetbox.hostside.probes.launch import Account
+from fleetbox.hostside.probes.planted import Planted, Wanted, decoys, plant
 
 LIFETIME = 180  # seconds after which an abandoned scene takes itself down
 MAX_SWEPT = 200
 SIOCGIFADDR = 0x8915
-DECOY = "fleetbox-decoy-"
-# Credentials that are a file by nature; every other place is taken for a directory unless it is there as a
-# file.
-FILES = frozenset(
-    {
-        ".netrc", ".git-credentials", ".pgpass", ".npmrc", ".pypirc", ".vault-token", "credentials",
-        "credentials.toml", ".bash_history", ".zsh_history",
-    }
-)  # fmt: skip
 SCENES = "/var/tmp"  # noqa: S108 - a fresh 0700 directory is made in it, by the user
 
 
 class Refused(Exception):
     """The scene could not be set; the text says what was in the way."""
-
-
-class Wanted(NamedTuple):
-    """What the checks at hand need planted: places of credentials, and names of agents' settings."""
-
-    decoys: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    plans: tuple[tuple[str, bytes], ...] = ()
 
 
 class Scene(NamedTuple):
@@ -191,7 +174,7 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
     planted = Planted(tempfile.mkdtemp(prefix="fleetbox-probe-", dir=SCENES))
     try:
         annex = planted.annex(account.home, wanted.plans)
-        _plant(planted, wanted, token)
+        plant(planted, wanted, token)
         loopback, network = _listen(("127.0.0.1", 0)), _listen((_host_address(), 0))
         scene = Scene(
             root=planted.root,
@@ -200,7 +183,7 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
             beside_identity=attempts.identity(planted.root + "/beside"),
             token=token,
             annex=annex,
-            decoys=_decoys(planted, wanted, account.home, token),
+            decoys=decoys(planted, wanted, account.home, token),
             writable=_swept(account.home),
             loopback_port=loopback.getsockname()[1],
             host_address=network.getsockname()[0],
@@ -214,83 +197,6 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
         return 0
     finally:
         planted.remove()
-
-
-class Planted:
-    """What was made, to be removed again: the scene's own tree, and files in the user's home and in /tmp."""
-
-    def __init__(self, root: str) -> None:
-        self.root = root
-        self._trees = [root]
-        self._files: list[str] = []
-        self._directories: list[str] = []
-
-    def within(self, path: str, text: str) -> None:
-        """A new file below the root, with the directories it needs."""
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as out:
-            out.write(text)
-
-    def decoy(self, place: str, token: str) -> str:
-        """The path of a readable secret where credentials are kept. A file that is there serves as it is."""
-        if os.path.isfile(place):
-            return place
-        path = place if os.path.basename(place) in FILES else f"{place}/{DECOY}{token[:8]}"
-        for missing in attempts.missing_parents(path):
-            os.mkdir(missing, 0o700)
-            self._directories.append(missing)
-        self.outside(path, token)
-        return path
-
-    def annex(self, home: str, plans: tuple[tuple[str, bytes], ...]) -> str:
-        """A second tree, where sandboxes see it and do not write it: not in /var/tmp, which may be either."""
-        path = tempfile.mkdtemp(
-            prefix=".fleetbox-probe-", dir=home if os.access(home, os.W_OK) else self.root
-        )
-        self._trees.append(path)
-        os.mkdir(path + "/sockets", 0o700)
-        os.mkdir(path + "/plans", 0o700)
-        for name, content in plans:
-            with open(f"{path}/plans/{name}", "xb") as out:
-                out.write(content)
-        return path
-
-    def outside(self, path: str, token: str) -> None:
-        """One new file outside the root."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        self._files.append(path)
-        os.write(descriptor, f"# fleetbox conformance decoy, no secret, safe to delete: {token}\n".encode())
-        os.close(descriptor)
-
-    def remove(self) -> None:
-        """Take everything away, whatever of it is still there."""
-        for path in self._files:
-            with suppress(OSError):
-                os.unlink(path)
-        for directory in reversed(self._directories):
-            with suppress(OSError):
-                os.rmdir(directory)
-        for tree in self._trees:
-            shutil.rmtree(tree, ignore_errors=True)
-
-
-def _plant(planted: Planted, wanted: Wanted, token: str) -> None:
-    root = planted.root
-    for name in ("workspace", "beside"):
-        os.mkdir(f"{root}/{name}", 0o700)
-    planted.within(root + "/workspace/README", token)
-    planted.within(root + "/beside/secret", token)
-    for name in ("HEAD", "config", "hooks/README.sample"):
-        planted.within(f"{root}/workspace/.git/{name}", token)
-    # Every other name is missing when the launch begins: protecting those is the harder half.
-    for name in wanted.settings[::2]:
-        planted.within(f"{root}/workspace/{name}/settings.json", token)
-    planted.outside(f"/tmp/fleetbox-host-{token}", token)  # noqa: S108 - exclusive, unguessable, our own
-
-
-def _decoys(planted: Planted, wanted: Wanted, home: str, token: str) -> tuple[str, ...]:
-    places = (place.replace("${HOME}", home, 1) for place in wanted.decoys)
-    return tuple(planted.decoy(place, token) for place in places)
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:

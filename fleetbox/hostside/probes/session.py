@@ -28,8 +28,9 @@ from fleetbox.hostside.probes import (
 from fleetbox.hostside.probes.active import Active, NothingActive
 from fleetbox.hostside.probes.launch import Account, Installation, Launches
 from fleetbox.hostside.probes.outcome import Control, Verdict
+from fleetbox.hostside.probes.planted import Wanted
 from fleetbox.hostside.probes.rounds import Surroundings
-from fleetbox.hostside.probes.scene import Refused, Scene, Stage, Wanted
+from fleetbox.hostside.probes.scene import Refused, Scene, Stage
 from fleetbox.hostside.probes.trial import Asked, Params, Prepared, Probe, Trial
 
 INSTALLED = Installation()

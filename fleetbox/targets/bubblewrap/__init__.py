@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from fleetbox.hostside import paths
 from fleetbox.policy import ResolvedPolicy
 from fleetbox.policy.amounts import duration_seconds, memory_bytes
-from fleetbox.policy.model import PROTECTED_PARTS, Access, GpuMode, Mode, Root
 from fleetbox.policy.paths import split_glob
+from fleetbox.policy.words import PROTECTED_PARTS, Access, GpuMode, Mode, Root
 from fleetbox.targets.bubblewrap import defaults, operations, plan, seccomp
 from fleetbox.targets.bubblewrap.operations import Operation
 from fleetbox.targets.interface import Artifact

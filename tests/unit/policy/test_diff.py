@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from fleetbox.policy import load_preset
 from fleetbox.policy.diff import Effect, diff
 from fleetbox.policy.explain import explain
-from fleetbox.policy.model import STRENGTH, Mutability
+from fleetbox.policy.words import STRENGTH, Mutability
 from tests.unit.policy.documents import bodies, resolved
 from tests.unit.policy.test_explain import asked
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fleetbox.policy import Access
 from fleetbox.policy.explain import Decision, explain
-from fleetbox.policy.model import STRENGTH
 from fleetbox.policy.resolve import ResolvedPolicy
+from fleetbox.policy.words import STRENGTH
 from tests.unit.policy.documents import bodies, none_rules, resolved
 
 HOME = PurePath("/home/me")

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 
 from fleetbox.policy import load_preset, presets, reference, schema
-from fleetbox.policy.model import Body, Mutability, Policy, Section, mutability
+from fleetbox.policy.model import Body, Policy, Section, mutability
 from fleetbox.policy.positions import Source, compose
+from fleetbox.policy.words import Mutability
 from tests.unit.policy.documents import bodies
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
