@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "collect.h"
 #include "path.h"
 #include "refuse.h"
 
@@ -52,9 +53,7 @@ static void about_sockets(const struct launch *launch, struct strings *reasons) 
     if (launch->plan.network == NETWORK_NONE) {
         strings_add(reasons, "there would be no loopback but the host's");
     }
-    bool unix_sockets = launch->plan.sockets == SOCKETS_PRIVATE ||
-                        (launch->plan.sockets == SOCKETS_AUTO && launch->gpu_bound);
-    if (unix_sockets) {
+    if (sockets_allowed(launch)) {
         strings_add(reasons, "sockets of the host could be reached by their paths");
     }
 }

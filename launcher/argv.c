@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "collect.h"
 #include "control.h"
 #include "env.h"
 #include "group.h"
@@ -209,12 +210,11 @@ static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bo
 }
 
 int argv_filter(const struct launch *launch) {
-    bool wanted_unix = launch->plan.sockets == SOCKETS_PRIVATE ||
-                       (launch->plan.sockets == SOCKETS_AUTO && launch->gpu_bound);
-    int variant = wanted_unix ? FILTER_UNIX : FILTER_NOUNIX;
+    bool allowed = sockets_allowed(launch);
+    int variant = allowed ? FILTER_UNIX : FILTER_NOUNIX;
     if (launch->files.filter[variant] < 0) {
         refuse("compile the policy again", "the launch plan has no %s filter for this architecture",
-               wanted_unix ? "unix" : "nounix");
+               allowed ? "unix" : "nounix");
     }
     return variant;
 }

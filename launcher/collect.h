@@ -22,6 +22,9 @@ void collect_links(struct launch *launch);
 void collect_sockets(struct launch *launch);
 void collect_gpu(struct launch *launch);
 
+/* Whether the workload may use AF_UNIX; known once the GPU was looked for. */
+bool sockets_allowed(const struct launch *launch);
+
 /* What is closed at one place is closed at another that shows the same. Launches need not agree on it, and it opens
  * nothing. */
 void add_alias(struct launch *launch, const char *path, enum access access, const char *why);

@@ -178,10 +178,10 @@ void landlock_words(const struct launch *launch, struct strings *argv) {
 void landlock_show(const struct launch *launch) {
     const struct landlock *landlock = &launch->landlock;
     if (landlock->layers) {
-        printf("%-9s ABI %d:%s%s%s\n", "landlock", landlock->abi,
-               landlock->layers & LANDLOCK_WRITES ? " writing only below what is writable;" : "",
-               landlock->layers & LANDLOCK_PROGRAMS ? " executing only what is listed;" : "",
-               landlock->layers & LANDLOCK_SCOPES ? " no abstract socket and no process of the host;" : "");
+        printf("%-9s ABI %d%s%s%s\n", "landlock", landlock->abi,
+               landlock->layers & LANDLOCK_WRITES ? ", writing only below what is writable" : "",
+               landlock->layers & LANDLOCK_PROGRAMS ? ", executing only what is listed" : "",
+               landlock->layers & LANDLOCK_SCOPES ? ", no abstract socket and no process of the host" : "");
     }
     if (landlock->missing) {
         printf("%-9s not used  (%s)\n", "landlock", landlock->missing);

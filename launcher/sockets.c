@@ -186,12 +186,14 @@ static void mask_listed(struct masking *masking) {
     }
 }
 
+bool sockets_allowed(const struct launch *launch) {
+    return launch->plan.sockets == SOCKETS_PRIVATE || (launch->plan.sockets == SOCKETS_AUTO && launch->gpu_bound);
+}
+
 void collect_sockets(struct launch *launch) {
     struct masking masking = {.launch = launch};
     struct bounds bounds = {0};
-    bool allowed = launch->plan.sockets == SOCKETS_PRIVATE ||
-                   (launch->plan.sockets == SOCKETS_AUTO && launch->gpu_bound);
-    if (!allowed) {
+    if (!sockets_allowed(launch)) {
         return;
     }
     if (sockdiag_read(&bounds)) {
