@@ -15,7 +15,7 @@
 #include "plan.h"
 #include "refuse.h"
 
-enum { RECORD_LIMIT = 256 * 1024, SET_LENGTH = 20, NAME_LENGTH = 128, TRIES = 200, PAUSE_NS = 10 * 1000 * 1000 };
+enum { RECORD_LIMIT = 256 * 1024, SET_LENGTH = 20, NAME_LENGTH = 128, TRIES = 1000, PAUSE_NS = 10 * 1000 * 1000 };
 enum { HEAD_LENGTH = SET_LENGTH + 1 + NAME_LENGTH + 1 }; /* "set HASH", a blank, the policy, blanks, a newline */
 
 #define HASH_START UINT64_C(0xcbf29ce484222325) /* FNV-1a */

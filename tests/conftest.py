@@ -47,6 +47,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def pytest_sessionstart() -> None:
+    """What `nohup` or a script's `&` makes us ignore, every child of ours would ignore as well."""
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave no state of the accounts that tests launch as: without a /run/user the launcher used /tmp.
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.launcher.conftest import bench, eventually
+from tests.integration.launcher.conftest import bench, eventually, mounts
 
-__all__ = ["bench", "eventually"]
+__all__ = ["bench", "eventually", "mounts"]
 Show = Callable[..., None]
 
 
