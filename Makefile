@@ -19,7 +19,7 @@ export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 # What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
 DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client
-TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs openssh-server shellcheck strace user-mode-linux
+TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs openssh-server qemu-system-x86 qemu-utils shellcheck strace user-mode-linux
 
 PYTEST := $(BIN)/python -m pytest
 

@@ -230,6 +230,7 @@ def test_up_that_is_stopped_half_way_leaves_nothing(name: str) -> None:
         *("web,apparmor=ubuntu", "web,kind=uml,apparmor=none-such"),
         *("web,kind=real", "web,sysctl=kernel.panic=1", "web,kind=systemd,sysctl=kernel.panic=1"),
         *(f"web,kind=uml,{word}" for word in ("wsl1", "gpu=dxg", "disk=2m/64", "userns=EINVAL")),
+        *("web,boot=quiet", "web,kind=qemu,gpu=dxg"),
     ],
 )
 def test_a_host_that_cannot_be_is_named_in_one_line(name: str, word: str) -> None:

@@ -9,8 +9,9 @@
     trees SUITE…              build the suites' trees now (inside a lab there is no way out)
     check                     say which kinds of host work here, and why others do not
 
-A host is NAME[=SUITE] followed by ,kind=systemd|uml ,wsl1 ,wsl2 ,masked-proc ,gpu=nvidia|nvidia8|dxg
-,userns=ENOSPC|… ,disk=SIZE/INODES ,sysctl=NAME=VALUE ,apparmor=ubuntu ,group=NAME.
+A host is NAME[=SUITE] followed by ,kind=systemd|uml|uml-systemd|qemu ,wsl1 ,wsl2 ,masked-proc
+,gpu=nvidia|nvidia8|dxg ,userns=ENOSPC|… ,disk=SIZE/INODES ,sysctl=NAME=VALUE ,apparmor=ubuntu ,boot=WORD
+,group=NAME.
 A lab stays up until `down`, or until the process given with --owner ends.
 """
 
@@ -43,8 +44,9 @@ KINDS = {
     "systemd as pid 1, Debian 12": "check=bookworm,kind=systemd",
     "user-mode Linux": "check,kind=uml",
     "its own kernel, with systemd and AppArmor": "check,kind=uml-systemd,apparmor=ubuntu",
+    "QEMU, Debian 13's kernel": "check=trixie,kind=qemu",
 }
-NOT_BUILT = ("QEMU", "podman", "darwin")
+NOT_BUILT = ("podman", "darwin")
 
 
 def main(argv: list[str]) -> int:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pid 1 of a user-mode Linux host until sshd or systemd takes over. The kernel hands its parameters of the form
+# Pid 1 of a host with a kernel of its own until sshd or systemd takes over. The kernel hands its parameters of the form
 # NAME=value on as environment; `reboot` runs through here again, on the same disk.
 set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -17,7 +17,7 @@ mkdir /run/sshd /run/lock
 
 # The first boot makes this host of its suite's image: name, keys, apt's proxy.
 if [ ! -e /etc/ssh/ssh_host_ed25519_key ]; then
-  tar --extract --file=/dev/ubdb --directory=/
+  tar --extract --file="$HOST_IDENTITY" --directory=/
 fi
 hostname --file /etc/hostname
 ip link set lo up

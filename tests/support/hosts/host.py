@@ -18,16 +18,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from tests.support.hosts import cleanup, network, uml
+from tests.support.hosts import cleanup, guests, network
 from tests.support.hosts.changes import LOGIN_RECORDS, Change, overlay_diff
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.processes import Process
-from tests.support.hosts.spec import HostSpec
+from tests.support.hosts.spec import HostSpec, Kind
 from tests.support.hosts.state import HostState, LabState
 from tests.support.hosts.warden import ENVIRONMENT
 
 LISTENING = "Server listening on 0.0.0.0 port 22."
 START_SECONDS = 30.0
+EMULATED_START_SECONDS = 180.0
 STATE_FOLDER = "/var/lib/fleetbox"
 
 _FILL_BYTES = f"""
@@ -107,7 +108,7 @@ class Host:
 
     def _root_ssh(self, *words: str) -> list[str]:
         """Root's own door, where there is no nsenter."""
-        door = ["-F", str(self.lab.ssh_config), "-p", str(uml.ROOT_PORT), "-l", "root"]
+        door = ["-F", str(self.lab.ssh_config), "-p", str(guests.ROOT_PORT), "-l", "root"]
         path = f"ControlPath={self.lab.control_paths}/root-{self.name}"
         return network.inside(str(self.lab.netns), ["ssh", *door, "-o", path, *words])
 
@@ -156,12 +157,12 @@ class Host:
         network.set_link(str(self.lab.netns), self.index, "up")
 
     def reboot(self) -> None:
-        """Restart in order, from inside, and return when sshd answers again (kind=uml)."""
+        """Restart in order, from inside, and return when sshd answers again (own kernel)."""
         self._must_have_own_kernel()
         self._start_anew(lambda: self.exec(["sh", "-c", "sync; reboot -f"], check=False))
 
     def cut_power(self) -> None:
-        """Restart without a word: what the kernel had not written to its disk is gone (kind=uml)."""
+        """Restart without a word: what the kernel had not written to its disk is gone (own kernel)."""
         self._must_have_own_kernel()
         self.state.power_cut.touch()
         self._start_anew(lambda: self.init.signal(signal.SIGKILL))
@@ -170,7 +171,7 @@ class Host:
         before = self.starts()
         end()
         self.forget_connection()
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         while self.starts() == before:
             if time.monotonic() > deadline:
                 raise HostsError(f"host {self.name} did not come up again: {self.log()[-3000:]}")
@@ -182,6 +183,11 @@ class Host:
             raise HostsError(
                 f"host {self.name} shares this machine's kernel and cannot restart", "make it with kind=uml"
             )
+
+    @property
+    def start_seconds(self) -> float:
+        """How long it may take to come up before that is a failure."""
+        return EMULATED_START_SECONDS if self.spec.kind is Kind.QEMU else START_SECONDS
 
     def starts(self) -> int:
         """How often its sshd has come to listen."""

@@ -25,6 +25,7 @@ from typing import Any
 from tests.support.hosts import (
     cleanup,
     configuration,
+    guests,
     hooks,
     identity,
     images,
@@ -32,10 +33,9 @@ from tests.support.hosts import (
     network,
     start,
     trees,
-    uml,
 )
 from tests.support.hosts.errors import HostsError
-from tests.support.hosts.host import START_SECONDS, Host
+from tests.support.hosts.host import Host
 from tests.support.hosts.namespaces import ID_BASE
 from tests.support.hosts.processes import Process
 from tests.support.hosts.spec import NAME, HostSpec, Kind
@@ -94,7 +94,7 @@ class Lab:
     def up(self, *specs: HostSpec) -> list[Host]:
         """Start hosts side by side; return when each one's sshd answers. All of these, or none."""
         for suite, kind in {(spec.suite, spec.kind) for spec in specs}:
-            images.ensure(suite) if kind.own_kernel else trees.ensure(suite, kind)
+            images.ensure(suite, kind) if kind.own_kernel else trees.ensure(suite, kind)
         hosts: list[Host] = []
         try:
             for spec in specs:
@@ -193,15 +193,16 @@ class Lab:
         identity.write(state, host.spec, address=host.address, authorized_key=public_key)
         hooks.prepare_binds(host.spec, state.binds)
         if host.spec.kind.own_kernel:
-            uml.lay_out(state, host.spec)
+            guests.lay_out(state, host.spec)
         if host.spec.kind is Kind.SYSTEMD:
             state.log.touch()
             os.chown(state.log, ID_BASE, ID_BASE)  # its sshd opens it from inside
         state.spec.write_text(json.dumps(host.spec.as_json()))
 
     def _wait_for_sshd(self, hosts: Sequence[Host]) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        began = time.monotonic()
         for host in hosts:
+            deadline = began + host.start_seconds
             while host.starts() == 0:
                 if self._wardens[host.name].poll() is not None or time.monotonic() > deadline:
                     raise HostsError(f"host {host.name} did not come up: {host.log()[-3000:]}")

@@ -33,10 +33,12 @@ class Kind(StrEnum):
     """User-mode Linux: a kernel of its own, whose root is root of everything; it can be rebooted."""
     UML_SYSTEMD = "uml-systemd"
     """The same with systemd as pid 1, so that what is enabled comes back after a reboot."""
+    QEMU = "qemu"
+    """An emulated machine with the suite's kernel: Landlock, Yama, AppArmor as distributed."""
 
     @property
     def own_kernel(self) -> bool:
-        return self in {Kind.UML, Kind.UML_SYSTEMD}
+        return self in {Kind.UML, Kind.UML_SYSTEMD, Kind.QEMU}
 
 
 class Suite(StrEnum):
@@ -95,6 +97,8 @@ class HostSpec:
     """Kernel settings from the first moment on, for a host with a kernel of its own."""
     apparmor: str | None = None
     """A file of tests/support/hosts/apparmor that such a kernel loads before anybody logs in."""
+    boot: tuple[str, ...] = ()
+    """More words for the command line of such a kernel: `lsm=apparmor` leaves Landlock out."""
     groups: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -121,19 +125,21 @@ class HostSpec:
         head, *options = text.split(",")
         name, _, suite = head.partition("=")
         given: dict[str, Any] = {"suite": suite} if suite else {}
-        hooks, groups, sysctls = [], [], {}
+        hooks, groups, boot, sysctls = [], [], [], {}
         for option in options:
             key, assigned, value = option.partition("=")
             if not assigned:
                 hooks.append(option)
             elif key == "group":
                 groups.append(value)
+            elif key == "boot":
+                boot.append(value)
             elif key == "sysctl":
                 setting, _, wanted = value.partition("=")
                 sysctls[setting] = wanted
             else:
                 given[key] = value
-        return cls.of(name, hooks=hooks, groups=groups, sysctls=sysctls, **given)
+        return cls.of(name, hooks=hooks, groups=groups, boot=boot, sysctls=sysctls, **given)
 
     @property
     def apparmor_profile(self) -> Path:
@@ -141,8 +147,11 @@ class HostSpec:
 
     def as_json(self) -> dict[str, Any]:
         disk = f"{self.disk.size}/{self.disk.inodes}" if self.disk else None
-        plain = {key: value for key, value in vars(self).items() if key not in {"hooks", "groups", "disk"}}
-        return plain | {"hooks": sorted(self.hooks), "groups": list(self.groups), "disk": disk}
+        plain = {
+            key: value for key, value in vars(self).items() if key not in {"hooks", "groups", "boot", "disk"}
+        }
+        lists = {"hooks": sorted(self.hooks), "groups": list(self.groups), "boot": list(self.boot)}
+        return plain | lists | {"disk": disk}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> HostSpec:
@@ -151,16 +160,22 @@ class HostSpec:
 
 def _unable(spec: HostSpec) -> str | None:
     """What this kind of host cannot do, in a sentence."""
-    if spec.kind is not Kind.UML:
-        return (
-            "sysctls are this machine's own here; kind=uml has a kernel to itself" if spec.sysctls else None
-        )
+    if not spec.kind.own_kernel:
+        return _needs_own_kernel(spec)
     if spec.hooks or spec.gpu is not Gpu.NONE:
-        return "hooks and GPU nodes are bound over this machine's kernel; kind=uml has its own"
+        return f"hooks and GPU nodes are bound over this machine's kernel; kind={spec.kind} has its own"
+    if spec.apparmor and not spec.apparmor_profile.is_file():
+        return f"tests/support/hosts/apparmor has no profile {spec.apparmor}"
     if spec.disk:
-        return "the small disk is a tmpfs, and what kind=uml is for must outlast a reboot"
+        return f"the small disk is a tmpfs, and what kind={spec.kind} is for must outlast a reboot"
     if spec.userns is UserNamespaces.EINVAL:
-        return "kind=uml cannot lack user namespaces; take userns=EPERM or ENOSPC, which it refuses for real"
+        return f"kind={spec.kind} cannot lack user namespaces; userns=EPERM or ENOSPC it refuses for real"
+    return None
+
+
+def _needs_own_kernel(spec: HostSpec) -> str | None:
+    if spec.sysctls or spec.boot or spec.apparmor:
+        return "the kernel and its settings are this machine's own here; kind=uml has one to itself"
     return None
 
 
@@ -180,6 +195,7 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
     "disk": _disk,
     "groups": tuple,
     "sysctls": dict,
+    "boot": tuple,
     "apparmor": lambda value: value,
     "variables": dict,
 }

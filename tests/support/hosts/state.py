@@ -44,7 +44,7 @@ class HostState:
     tree = Part("tree")
     """Symbolic link to the suite's tree."""
     disk = Part("disk")
-    """What a user-mode Linux host has written, and what makes it this host."""
+    """What a host with a kernel of its own has written, and what makes it this host."""
     power_cut = Part("power-cut")
     """There while such a host is down only to come up again."""
     log = Part("log")

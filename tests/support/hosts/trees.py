@@ -29,6 +29,8 @@ CACHE = Path("/var/cache/fleetbox")
 PACKAGES = ("ca-certificates", "iproute2", "openssh-server", "python3", "python3-apt", "sudo")
 SYSTEM_PACKAGES = (*PACKAGES, "apparmor", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
 """Of a host that boots: what systemd as pid 1, or a kernel of one's own, makes use of."""
+KERNEL_PACKAGES = ("busybox-static", "linux-image-cloud-amd64", "zstd")
+"""Of a host with its distribution's kernel, and what unpacks that and starts its disk."""
 
 SSHD = """\
 PermitRootLogin no
@@ -104,12 +106,13 @@ class Recipe:
 
 
 def recipe(suite: Suite, kind: Kind = Kind.NAMESPACE) -> Recipe:
-    """What a host of this suite and kind is made of; systemd and user-mode Linux share one tree."""
+    """What a host of this suite and kind is made of; systemd and user-mode Linux share one."""
     sshd = SSHD + (SSHD_SINCE_TRIXIE if suite in {Suite.TRIXIE, Suite.SID} else "")
     files = FILES | {"etc/ssh/sshd_config.d/fleetbox-hosts.conf": (0o644, sshd)}
     if kind is Kind.NAMESPACE:
         return Recipe(suite, PACKAGES, files)
-    return Recipe(suite, SYSTEM_PACKAGES, files | SYSTEM_FILES)
+    packages = SYSTEM_PACKAGES + (KERNEL_PACKAGES if kind is Kind.QEMU else ())
+    return Recipe(suite, packages, files | SYSTEM_FILES)
 
 
 def tree(suite: Suite, kind: Kind = Kind.NAMESPACE) -> Path:
@@ -166,7 +169,11 @@ def _bootstrap(recipe: Recipe, root: Path) -> None:
         source.uri,
     ]
     try:
-        subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        # INITRD: a kernel's package makes none; the machine that boots it gets one of ours.
+        environment = os.environ | {"INITRD": "No"}
+        subprocess.run(
+            argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment
+        )
     except FileNotFoundError as error:
         raise HostsError("mmdebstrap is not installed", "apt-get install -y mmdebstrap") from error
     except subprocess.CalledProcessError as error:

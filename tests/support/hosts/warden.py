@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tests.support.hosts import cgroups, hooks, namespaces, network, uml
+from tests.support.hosts import cgroups, guests, hooks, namespaces, network
 from tests.support.hosts.namespaces import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC
 from tests.support.hosts.processes import Process
 from tests.support.hosts.spec import HostSpec, Kind
@@ -41,7 +41,7 @@ def main(folder: str) -> int:
     namespaces.unshare(namespaces.NEWNS)
     namespaces.make_private()
     if spec.kind.own_kernel:
-        return _keep_running(lab, host, lambda: uml.start(host, lab, spec))
+        return _keep_running(lab, host, lambda: guests.start(host, lab, spec))
     _mount_root(host, spec)
     return _guard(lab, _start(host, lab, spec))
 

@@ -1,4 +1,4 @@
-"""A user-mode Linux host has a kernel to itself: what root writes there stays there, and it can restart."""
+"""A host with a kernel to itself: what root writes there stays there, and it can restart."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ pytestmark = pytest.mark.host
 USER_NAMESPACE = ["unshare", "--user", "--map-root-user", "true"]
 
 
-@pytest.fixture(scope="module")
-def host(lab: Lab) -> Iterator[Host]:
-    [host] = lab.up(HostSpec.of("kernel", kind="uml", sysctls={"kernel.panic": "7"}))
+@pytest.fixture(scope="module", params=[("uml", "bookworm"), ("qemu", "trixie")], ids=lambda pair: pair[0])
+def host(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Host]:
+    kind, suite = request.param
+    [host] = lab.up(HostSpec.of("kernel", kind=kind, suite=suite, sysctls={"kernel.panic": "7"}))
     yield host
     lab.down(host)
 
