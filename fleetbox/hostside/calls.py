@@ -58,5 +58,24 @@ UNLESS_NESTED = frozenset(
     ]
 )
 # Refused for some of their arguments only.
-BY_ARGUMENT = frozenset(["clone", "clone3", "ioctl", "socket", "socketpair", "memfd_create"])
+BY_ARGUMENT = frozenset(
+    [
+        "clone",
+        "clone3",
+        "ioctl",
+        "socket",
+        "socketpair",
+        "memfd_create",
+        "open",
+        "openat",
+        "openat2",
+        "chmod",
+        "fchmod",
+        "creat",
+        "mknod",
+        "fchmodat",
+        "fchmodat2",
+        "mknodat",
+    ]
+)
 REFUSED = tuple(sorted(ALWAYS | UNLESS_NESTED | BY_ARGUMENT))

@@ -40,6 +40,9 @@ _INET = re.compile(r'sin6?_port=htons\((\d+)\).*?(?:inet_addr\(|inet_pton\(AF_IN
 _UNIX = re.compile(r"sun_path=(@?)" + _TEXT)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|([0-7]{1,3})|(.))", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
+# Modes in octal or in words; the files' own descriptors and names are taken out before.
+_SET_USER_ID = re.compile(r"\b0[4-7][0-7]{3}\b|\bS_ISUID\b")
+_SET_MODE = ("chmod", "fchmod", "fchmodat", "fchmodat2", "creat", "open", "openat", "mknod", "mknodat")
 # The first path of these is not looked up: it is a link's text, or a device's name.
 _SECOND_ONLY = {"symlink", "symlinkat", "mount"}
 
@@ -125,6 +128,8 @@ def _network(call: str, errno: str, arguments: str) -> Failure:
 
 def _constant(call: str, arguments: str) -> str:
     """The word of strace's own that tells what was asked of a call with many meanings."""
+    if call in _SET_MODE:
+        return "the set-user-id bit" if _SET_USER_ID.search(_NAMES.sub("", arguments)) else ""
     if call not in ("ioctl", "clone", "clone3", "unshare", "setns"):
         return ""
     found = re.search(r"\b(TIOC\w+|CLONE_NEW\w+)", arguments)

@@ -120,6 +120,8 @@ def _of_call(failure: Failure) -> Optional[tuple[str, str]]:
         return None
     if failure.call in calls.UNLESS_NESTED or failure.detail.startswith("CLONE_NEW"):
         return "process.nested_sandboxes", "no namespaces and no mounts inside; `true` allows them"
+    if failure.detail == "the set-user-id bit":
+        return "process.nested_sandboxes", "no set-user-id programs come out of a sandbox; `true` allows them"
     if failure.call in calls.ALWAYS or failure.detail in ("TIOCSTI", "TIOCLINUX"):
         return "always", "the seccomp filter refuses this call under every policy"
     return None

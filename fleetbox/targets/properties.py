@@ -110,12 +110,36 @@ PROPERTIES: tuple[Property, ...] = (
         ),
     ),
     Property(
+        "set-user-id programs in the workspace",
+        _PARTIAL,
+        "none can be made, unless sandboxes may nest; set-group-id ones can, as directories that a group "
+        "shares have that bit",
+        shown=(
+            f"{_LAUNCHER}/test_kernel_seccomp.py::test_nothing_becomes_set_user_id_and_other_modes_are_free",
+            "escape:attributes",
+        ),
+        limit=("escape:nested-leave-a-set-user-id-program", "escape:leave-a-set-group-id-program"),
+    ),
+    Property(
+        "core dumps",
+        _PARTIAL,
+        "are written only where the workload may write; where kernel.core_pattern names a program of the "
+        "host, the kernel starts it outside of the sandbox",
+        shown=("escape:dump-a-core-outside",),
+        limit=("escape:crash-into-the-hosts-handler",),
+    ),
+    Property(
         "what the caller has open, and its environment",
         _PARTIAL,
         "only descriptors 0 to 2 and the named variables come in; a file redirected to one of the three can "
-        "be read whatever the rules say of its path, and without Landlock be opened again for writing",
+        "be read whatever the rules say of its path, its mode and times be changed, and without Landlock it "
+        "can be opened again for writing, as a pipe always can",
         shown=("FBX-ENV-001", f"{_LAUNCHER}/test_descriptors.py", "escape:descriptors", "escape:environment"),
-        limit=(f"{_LAUNCHER}/test_kernel_landlock.py::test_what_was_open_before_goes_on_working",),
+        limit=(
+            f"{_LAUNCHER}/test_kernel_landlock.py::test_what_was_open_before_goes_on_working",
+            "escape:change-attributes-of-stdin",
+            "escape:order-through-the-pipe-of-stdin",
+        ),
     ),
     Property(
         "the caller's terminal",

@@ -15,6 +15,7 @@ SMALL = {
     "few-processes": "process: {limits: {pids: 50}}\n",
     "host-tmp": "filesystem: {tmp: host}\n",
     "little-memory": "process: {limits: {memory: 128MiB}}\n",
+    "little-time": "process: {limits: {wall: 1s}}\n",
     "nested": "process: {nested_sandboxes: true}\n",
     "no-landlock": "landlock: off\n",
     "private": "process: {unix_sockets: private}\n",

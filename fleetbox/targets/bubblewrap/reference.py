@@ -1,6 +1,6 @@
 """docs/seccomp.md: what the filters refuse and why, from the data that they are made of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from fleetbox.targets.bubblewrap import syscalls
 from fleetbox.targets.bubblewrap.syscalls import Group
@@ -25,12 +25,19 @@ compared, as the kernel reads them.
 | `socket` | all but AF_INET, AF_INET6, NETLINK_ROUTE, and AF_UNIX where it is allowed | EPERM |
 | `socket` | AF_INET with SOCK_PACKET, the old name of AF_PACKET | EPERM |
 | `socketpair` | all but AF_UNIX; without it also datagram pairs, whose ends can name any socket | EPERM |
+| {modes}, and {opens} that create | the set-user-id bit, unless sandboxes may nest: whoever starts a \
+program with it is this account | EPERM |
+| `openat2` | always, unless sandboxes may nest: its mode lies in memory; programs fall back to `openat` \
+| ENOSYS |
 | `memfd_create` | with `process.allowed_binaries`, unless it is sealed against execution | ENOSYS |
 """
 
 
 def markdown() -> str:
-    return _HEAD + "".join(f"{line}\n" for line in _sections())
+    modes = _names([*syscalls.SET_MODE[1], *syscalls.SET_MODE[2]])
+    return _HEAD.format(modes=modes, opens=_names(["open", "openat"])) + "".join(
+        f"{line}\n" for line in _sections()
+    )
 
 
 def _sections() -> Iterator[str]:
@@ -42,4 +49,8 @@ def _sections() -> Iterator[str]:
 def _table(title: str, groups: Sequence[Group]) -> Iterator[str]:
     yield from ("", f"## {title}", "", "| calls | why |", "|---|---|")
     for group in groups:
-        yield f"| {', '.join(f'`{call}`' for call in group.calls)} | {group.reason} |"
+        yield f"| {_names(group.calls)} | {group.reason} |"
+
+
+def _names(calls: Iterable[str]) -> str:
+    return ", ".join(f"`{call}`" for call in calls)

@@ -40,6 +40,10 @@ _EPERM, _ENOSYS = 1, 38
 # exists for clone3 and unshare only.
 _NAMESPACE_FLAGS = 0x7E020000
 _MFD_NOEXEC_SEAL = 0x8
+_S_ISUID = 0o4000
+_CREATES = (
+    0o100 | 0o20000000
+)  # O_CREAT, and of O_TMPFILE the bit that is its own; alike on both architectures
 _TIOCSTI = 0x5412
 _TIOCLINUX = 0x541C
 
@@ -94,6 +98,8 @@ class Filter:
         yield from _socketpair(self.variant)
         if self.listed:
             yield from _memfd_create()
+        if not self.nested:
+            yield from _set_user_id()
         yield from _answers()
 
     def _dispatch_end(self) -> int:
@@ -116,7 +122,20 @@ class Filter:
         yield self._call(syscalls.SOCKETPAIR, "socketpair")
         if self.listed:
             yield self._call(syscalls.MEMFD_CREATE, "memfd_create")
+        if not self.nested:
+            yield from self._set_user_id()
         yield Plain(Code.RETURN, _ALLOW)
+
+    def _set_user_id(self) -> Iterator[Line]:
+        """openat2 keeps its mode in memory, where no filter sees it; programs fall back to openat."""
+        yield self._call(syscalls.OPENAT2, "no such call")
+        yield self._call(syscalls.OPENAT, "openat")
+        if self.arch is Arch.X86_64:
+            yield self._call(syscalls.OPEN, "open")
+        for index, calls in syscalls.SET_MODE.items():
+            for numbers in calls.values():
+                if numbers.on(self.arch) is not None:
+                    yield self._call(numbers, f"mode {index}")
 
     def _call(self, numbers: syscalls.Numbers, label: str) -> Jump:
         number = numbers.on(self.arch)
@@ -191,6 +210,20 @@ def _memfd_create() -> Iterator[Line]:
     yield Label("memfd_create")
     yield Plain(Code.LOAD, _argument(1))
     yield Jump(Code.ANY_BIT, _MFD_NOEXEC_SEAL, yes="allow", no="no such call")
+
+
+def _set_user_id() -> Iterator[Line]:
+    """A program with this bit in the workspace is the workload's account for every other one that runs it."""
+    yield Label("open")
+    yield Plain(Code.LOAD, _argument(1))
+    yield Jump(Code.ANY_BIT, _CREATES, yes="mode 2", no="allow")  # without them a mode is not there at all
+    yield Label("openat")
+    yield Plain(Code.LOAD, _argument(2))
+    yield Jump(Code.ANY_BIT, _CREATES, yes="mode 3", no="allow")
+    for index in (1, 2, 3):
+        yield Label(f"mode {index}")
+        yield Plain(Code.LOAD, _argument(index))
+        yield Jump(Code.ANY_BIT, _S_ISUID, yes="refuse", no="allow")
 
 
 def _answers() -> Iterator[Line]:

@@ -137,6 +137,23 @@ IOCTL = Numbers(16, 29)
 SOCKET = Numbers(41, 198)
 SOCKETPAIR = Numbers(53, 199)
 MEMFD_CREATE = Numbers(319, 279)
+OPEN = Numbers(2, None)
+OPENAT = Numbers(257, 56)
+OPENAT2 = Numbers(437, 437)
+# Calls that set a mode, by the argument in which it is.
+SET_MODE: Mapping[int, Mapping[str, Numbers]] = {
+    1: {
+        "chmod": Numbers(90, None),
+        "fchmod": Numbers(91, 52),
+        "creat": Numbers(85, None),
+        "mknod": Numbers(133, None),
+    },
+    2: {
+        "fchmodat": Numbers(268, 53),
+        "fchmodat2": Numbers(452, 452),
+        "mknodat": Numbers(259, 33),
+    },
+}
 BY_ARGUMENT: Mapping[str, Numbers] = {
     "clone": CLONE,
     "clone3": CLONE3,
@@ -144,6 +161,11 @@ BY_ARGUMENT: Mapping[str, Numbers] = {
     "socket": SOCKET,
     "socketpair": SOCKETPAIR,
     "memfd_create": MEMFD_CREATE,
+    "open": OPEN,
+    "openat": OPENAT,
+    "openat2": OPENAT2,
+    **SET_MODE[1],
+    **SET_MODE[2],
 }
 
 # What looks as if it belonged above and is left alone on purpose: the filter says nothing about it.

@@ -13,6 +13,7 @@ EXTRA = {
     "chroot": (161, 51),
     "clone": (56, 220),
     "clone3": (435, 435),
+    "execveat": (322, 281),
     "fsopen": (430, 430),
     "linkat": (265, 37),
     "mq_open": (240, 180),

@@ -136,6 +136,47 @@ def test_threads_processes_and_loopback_work(bench: Bench, variant: Variant) -> 
     assert tried(bench, variant, WORKS) == "works"
 
 
+MODES = (
+    CALLS
+    + """
+import os, shutil, subprocess, tarfile
+os.umask(0)
+numbers = json.loads(sys.argv[1])
+def said(do, *arguments):
+    try: do(*arguments)
+    except OSError as problem: return errno.errorcode[problem.errno]
+    return "ok"
+open("plain", "w").close()
+os.mkdir("shared"); os.chmod("shared", 0o2775); open("shared/x", "w").close()
+print(json.dumps({
+    "chmod": [said(os.chmod, "plain", mode) for mode in (0o4755, 0o6755, 0o755, 0o1777, 0o2755)],
+    "fchmod": said(os.fchmod, os.open("plain", os.O_RDONLY), 0o4755),
+    "open": said(os.open, "new", os.O_CREAT | os.O_WRONLY, 0o4755),
+    "tmpfile": said(os.open, ".", os.O_TMPFILE | os.O_WRONLY, 0o4755),
+    "mknod": said(os.mknod, "node", 0o104755),
+    "others": {name: call(number, *words) for name, number, *words in numbers},
+    "copy": said(shutil.copytree, "shared", "copy"),
+    "cp": subprocess.run(["cp", "-a", "shared", "copied"]).returncode,
+    "left": [name for name in os.listdir(".") if os.stat(name).st_mode & 0o4000],
+}))
+"""
+)
+
+
+@pytest.mark.parametrize("variant", Variant)
+def test_nothing_becomes_set_user_id_and_other_modes_are_free(bench: Bench, variant: Variant) -> None:
+    """Directories that a group shares are copied with their bit."""
+    others = {"openat2": (syscalls.OPENAT2, -100, 0, 0, 24)}
+    others["fchmodat2"] = (syscalls.SET_MODE[2]["fchmodat2"], -100, 0, 0o4755, 0)
+    words = [[name, numbers.on(ARCH), *rest] for name, (numbers, *rest) in others.items()]
+    said = tried(bench, variant, MODES, json.dumps(words))
+    assert said["chmod"] == ["EPERM", "EPERM", "ok", "ok", "ok"]
+    assert [said[way] for way in ("fchmod", "open", "tmpfile", "mknod")] == ["EPERM"] * 4
+    assert said["others"] == {"openat2": "ENOSYS", "fchmodat2": "EPERM"}
+    assert (said["copy"], said["cp"]) == ("ok", 0)
+    assert said["left"] == []
+
+
 INT80 = """
 import ctypes, mmap
 code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)

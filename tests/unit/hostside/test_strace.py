@@ -68,6 +68,14 @@ def test_a_workload_that_cannot_be_executed_is_a_failure() -> None:
             Failure("ioctl", "EPERM", ("/dev/pts/1",), detail="TIOCSTI"),
         ),
         (
+            'fchmodat(AT_FDCWD</ws>, "04755", 04755) = -1 EPERM (P)',
+            Failure("fchmodat", "EPERM", ("/ws/04755",), detail="the set-user-id bit"),
+        ),
+        (
+            'openat(AT_FDCWD</ws>, "04755", O_RDONLY|O_CREAT, 0755) = -1 EPERM (P)',
+            Failure("openat", "EPERM", ("/ws/04755",)),
+        ),
+        (
             "unshare(CLONE_NEWUSER)            = -1 EPERM (P)",
             Failure("unshare", "EPERM", detail="CLONE_NEWUSER"),
         ),

@@ -71,7 +71,7 @@ def test_no_other_number_is_touched(filter_: Filter) -> None:
     listed = set(denied(syscalls.ALWAYS, filter_.arch).values())
     if not filter_.nested:
         listed |= set(denied(syscalls.UNLESS_NESTED, filter_.arch).values())
-        listed.add(435)  # clone3
+        listed |= {435, 437}  # clone3, openat2
     listed |= {syscalls.SOCKET.on(filter_.arch) or 0, syscalls.SOCKETPAIR.on(filter_.arch) or 0}
     assert {number for number in range(600) if answer(filter_, number) != ALLOW} == listed
 
@@ -181,6 +181,31 @@ def test_where_programs_are_listed_no_memory_can_be_executed_as_one(arch: Arch) 
     for flags in (0, 1, allow_sealing, 0x10, HIGH | noexec_seal << 32):
         assert answer(listed, syscalls.MEMFD_CREATE, 0, flags) == ENOSYS
     assert answer(Filter(arch, Variant.UNIX, nested=False), syscalls.MEMFD_CREATE, 0, 0) == ALLOW
+
+
+@pytest.mark.parametrize("filter_", EVERY, ids=name)
+def test_no_program_becomes_set_user_id_unless_sandboxes_may_nest(filter_: Filter) -> None:
+    set_user_id, refused = 0o4755, ALLOW if filter_.nested else EPERM
+    for index, calls in syscalls.SET_MODE.items():
+        for call, numbers in calls.items():
+            if (number := numbers.on(filter_.arch)) is not None:
+                before = [0] * index
+                assert answer(filter_, number, *before, set_user_id) == refused, call
+                assert answer(filter_, number, *before, set_user_id | HIGH) == refused, call
+                assert answer(filter_, number, *before, 0o3755 | HIGH << 11) == ALLOW, call
+
+
+@pytest.mark.parametrize("filter_", EVERY, ids=name)
+def test_a_mode_counts_only_where_a_file_is_created(filter_: Filter) -> None:
+    refused = ALLOW if filter_.nested else EPERM
+    calls = [(syscalls.OPENAT, [0])] + ([(syscalls.OPEN, [])] if filter_.arch is Arch.X86_64 else [])
+    for call, before in calls:
+        for creates in (0o100 | 1, 0o20200000 | 2):  # O_CREAT, O_TMPFILE
+            assert answer(filter_, call, *before, 0, creates, 0o4755) == refused
+            assert answer(filter_, call, *before, 0, creates, 0o1777) == ALLOW
+        for opens in (0, 2, 0o200000, CLOEXEC):
+            assert answer(filter_, call, *before, 0, opens, 0o4755) == ALLOW
+    assert answer(filter_, syscalls.OPENAT2, 0, 0, 0, 24) == (ALLOW if filter_.nested else ENOSYS)
 
 
 @pytest.mark.parametrize("filter_", EVERY, ids=name)

@@ -34,7 +34,8 @@ def numbers_in_headers(compiler: Sequence[str]) -> dict[str, int]:
 def test_the_numbers_are_those_of_the_kernels_headers(arch: Arch) -> None:
     pytest.importorskip("ziglang", reason="needs ziglang, of the extra `build`")
     known = numbers_in_headers([sys.executable, "-m", "ziglang", "cc", "-target", f"{arch}-linux-musl"])
-    assert len(known) > len(CALLS) - 12, "the headers did not say much"
+    here = [call for call, numbers in CALLS.items() if numbers.on(arch) is not None]
+    assert len(known) > len(here) - 12, "the headers did not say much"
     ours = {call: numbers.on(arch) for call, numbers in CALLS.items()}
     # Headers can be older than a call, never of another opinion.
     assert {call: number for call, number in ours.items() if call in known} == known

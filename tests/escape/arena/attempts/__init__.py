@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tests.escape.arena.attempt import Attempt
 from tests.escape.arena.attempts import (
+    attributes,
     descriptors,
     devices,
     environment,
@@ -30,6 +31,7 @@ from tests.escape.arena.attempts import (
 
 FAMILIES = (
     outside,
+    attributes,
     protected,
     secrets,
     namespaces,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 from tests.escape.arena.attempt import Attempt
-from tests.escape.arena.oracle import changed, token_came_out
-from tests.escape.arena.world import World
+from tests.escape.arena.oracle import bystander, changed, status, token_came_out
+from tests.escape.arena.world import UID, World
 
 CLOSED = "descriptors closed"
 LESS = frozenset({"fds"})
@@ -67,6 +68,35 @@ def _reopened(world: World) -> None:
     world.victim()
     world.stdin = os.open(str(world.params["victim"]), os.O_RDONLY)
     world.stack.callback(os.close, world.stdin)
+
+
+def _shared_pipe(world: World) -> None:
+    """`cat script | sh`, where the script starts a sandbox: what comes next in the pipe, the shell runs."""
+    ours, theirs = os.pipe()
+    os.fchown(ours, UID, UID)
+    world.stdin = ours
+    world.kept["pipe"] = ours
+    for fd in (ours, theirs):
+        world.stack.callback(os.close, fd)
+
+
+def _came_through_the_pipe(world: World) -> bool:
+    os.set_blocking(world.kept["pipe"], False)
+    try:
+        return b"escaped" in os.read(world.kept["pipe"], 100)
+    except OSError:
+        return False
+
+
+def _process_as_stdin(world: World) -> None:
+    """A handle of a host process; it needs no number of one."""
+    world.stdin = os.pidfd_open(bystander(world, "import time; print('up', flush=True); time.sleep(60)"))
+    world.stack.callback(os.close, world.stdin)
+
+
+def _ended(world: World) -> bool:
+    time.sleep(0.1)
+    return any(status(pid, "State")[:1] in ("Z", "") for pid in world.bystanders)
 
 
 def _inherit(world: World, fd: int) -> None:
@@ -154,5 +184,26 @@ meet()
         'write("/proc/self/fd/0")',
         _reopened,
         changed,
+    ),
+    Attempt(
+        "order-through-the-pipe-of-stdin",
+        "a pipe from which the caller's shell reads its commands, opened again for writing",
+        "descriptors 0 to 2 looked at",
+        frozenset({"launcher"}),
+        'os.write(os.open("/proc/self/fd/0", os.O_WRONLY | os.O_NONBLOCK), b"echo escaped\\n")',
+        _shared_pipe,
+        _came_through_the_pipe,
+        limit="a pipe can be opened again the other way round",
+    ),
+    Attempt(
+        "signal-through-stdin",
+        "a process descriptor as standard input",
+        "descriptors 0 to 2 looked at",
+        frozenset({"pid"}),
+        'call("pidfd_send_signal", 9, 9, None, 0)',
+        _process_as_stdin,
+        _ended,
+        refused="descriptor 0 is",
+        through="exec 9<&0 </dev/null",
     ),
 )

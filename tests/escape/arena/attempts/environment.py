@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.escape.arena.attempt import Attempt
+from tests.escape.arena.attempts.secrets import ssh_key
 from tests.escape.arena.oracle import changed, reached_server, token_came_out, unix_server
 from tests.escape.arena.world import World
 
@@ -38,6 +39,12 @@ def _planted_program(world: World) -> None:
     world.file("ws/bwrap", script, mode=0o755)
     world.path = f".:{world.workspace}:{world.path}"
     _own_plan(world)
+
+
+def _in_the_key_directory(world: World) -> None:
+    """The caller's shell stands where the policy denies everything."""
+    ssh_key(world)
+    world.cwd = str(world.at(".ssh"))
 
 
 def _own_plan(world: World) -> None:
@@ -91,6 +98,20 @@ socket.socket(socket.AF_UNIX).connect(path)
         "pass",
         _planted_library,
         changed,
+    ),
+    Attempt(
+        "start-in-a-denied-directory",
+        "the caller's working directory: a mask over it comes too late for whoever is in it already",
+        "start directory entered anew",
+        frozenset({"sandbox"}),
+        """
+for place in ("id_ed25519", "./id_ed25519", "/proc/self/cwd/id_ed25519", "../.ssh/id_ed25519"):
+    show(place)
+""",
+        _in_the_key_directory,
+        token_came_out,
+        may_be_refused=True,
+        also=("bullseye", "trixie"),
     ),
     Attempt(
         "plant-a-bwrap",

@@ -88,6 +88,11 @@ def _add_a_key(world: World) -> bool:
     return False
 
 
+def _add_a_named_key(world: World) -> bool:
+    world.secret(f".ssh/{world.token}")
+    return False
+
+
 READ = "meet(); show(secret)"
 
 ATTEMPTS = (
@@ -123,6 +128,25 @@ ATTEMPTS = (
         _denied_directory,
         token_came_out,
         during=_add_a_key,
+    ),
+    Attempt(
+        "watch-a-denied-directory",
+        "inotify and fanotify: the name of a file that comes into it",
+        "masks",
+        frozenset({"masks"}),
+        """
+place = os.path.dirname(secret).encode()
+fd = _libc.inotify_init1(os.O_NONBLOCK)
+_libc.inotify_add_watch(fd, place, 0xFFF)
+group = _libc.fanotify_init(0xE00 | 2, 0)  # FAN_REPORT_DFID_NAME, FAN_NONBLOCK
+_libc.fanotify_mark(group, 1, ctypes.c_uint64(0x40000F00), -100, place)
+meet()
+for number in (fd, group):
+    print(attempt(os.read, number, 65536))
+""",
+        _denied_directory,
+        token_came_out,
+        during=_add_a_named_key,
     ),
     Attempt(
         "read-a-replaced-file",

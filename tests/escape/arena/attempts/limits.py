@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from tests.escape.arena.attempt import Attempt, Oracle
 from tests.escape.arena.oracle import payloads, pids, status
@@ -27,7 +28,7 @@ def _executed(name: str) -> Oracle:
     """A process of the user runs this file; what a program calls itself does not count."""
 
     def look(world: World) -> bool:
-        return any(_program(pid).endswith(name) for pid in pids() if os.stat(f"/proc/{pid}").st_uid == UID)
+        return any(_program(pid).endswith(name) for pid in _users())
 
     return look
 
@@ -37,6 +38,22 @@ def _program(pid: int) -> str:
         return os.readlink(f"/proc/{pid}/exe").replace(" (deleted)", "")
     except OSError:
         return ""
+
+
+def _runs_unlisted(world: World) -> bool:
+    return any(
+        _program(pid).endswith(("/sleep", "memfd:unlisted")) or "/ws/#" in _program(pid) for pid in _users()
+    )
+
+
+def _users() -> list[int]:
+    return [pid for pid in pids() if os.stat(f"/proc/{pid}").st_uid == UID]
+
+
+def _outstays(world: World) -> bool:
+    """Longer than its second, the five that it has to end by itself, and some."""
+    time.sleep(8)
+    return bool(payloads(world))
 
 
 RUN = """
@@ -114,6 +131,68 @@ held = attempt(lambda: mmap.mmap(-1, 600 << 20, flags=populated)); meet()
         ),
         during=_executed("memfd:unlisted"),
         policy="python-only",
+    ),
+    Attempt(
+        "run-a-program-by-descriptor",
+        "execveat of an open file, of a file without a name in the workspace, and of a memfd",
+        LISTED,
+        UNLIMITED,
+        """
+import shutil
+sleep = shutil.which("sleep", path="/usr/bin:/bin")
+words = (ctypes.c_char_p * 3)(b"unlisted", b"15", None)
+
+def nameless():
+    fd = os.open(workspace, os.O_TMPFILE | os.O_RDWR, 0o755)
+    os.write(fd, open(sleep, "rb").read())
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+
+def in_memory():
+    fd = os.memfd_create("unlisted", 0); os.write(fd, open(sleep, "rb").read())
+    return fd
+
+for way in (lambda: os.open(sleep, os.O_PATH), nameless, in_memory):
+    fd = attempt(way)
+    if fd is not None and os.fork() == 0:
+        attempt(call, "execveat", fd, b"", words, None, 0x1000)
+        os._exit(0)
+time.sleep(0.2)
+meet()
+""",
+        during=_runs_unlisted,
+        policy="python-only",
+    ),
+    Attempt(
+        "run-a-script-of-an-unlisted-program",
+        "a text in the workspace whose first line names the program",
+        LISTED,
+        UNLIMITED,
+        _run(
+            '[workspace + "/script"]',
+            'script, tail = workspace + "/script", shutil.which("tail", path="/usr/bin:/bin");'
+            'write(script, f"#!{tail} -f\\n"); os.chmod(script, 0o755)',
+        ),
+        during=_executed("/tail"),
+        policy="python-only",
+    ),
+    Attempt(
+        "outstay-the-time",
+        "SIGTERM ignored, children stopped and in sessions of their own",
+        "process.limits.wall",
+        UNLIMITED,
+        """
+for number in range(1, 32):
+    if number not in (9, 19):
+        signal.signal(number, signal.SIG_IGN)
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(0)
+meet()
+""",
+        during=_outstays,
+        policy="little-time",
     ),
     Attempt(
         "run-a-program-through-the-loader",

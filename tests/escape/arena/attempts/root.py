@@ -6,11 +6,16 @@ launcher therefore refuses to start a workload as root, and becomes the named ac
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.escape.arena.attempt import Attempt
-from tests.escape.arena.world import World
+from tests.escape.arena.oracle import bystander, status
+from tests.escape.arena.world import UID, World
 
 FILES = {
     "core-pattern": ("/proc/sys/kernel/core_pattern", "|/tmp/escaped"),
@@ -41,7 +46,89 @@ def _as_dev(path: str) -> Callable[[World], None]:
     return stage
 
 
+HANDLER = "/srv/core-handler"
+
+
+def _cores_in_the_home(world: World) -> None:
+    world.make("outside")
+    _core_pattern(world, f"{world.at('outside')}/core")
+
+
+def _core_handler(world: World) -> None:
+    """As systemd, apport and abrt have it: root's program, which reads what the process had in memory."""
+    script = f"#!/bin/sh\ngrep -ac '{world.mark}' > {world.at('handled')}\n"
+    world.file(HANDLER, script, mode=0o755, root=True)
+    _core_pattern(world, f"|{HANDLER}")
+
+
+def _core_pattern(world: World, text: str) -> None:
+    _remembered("/proc/sys/kernel/core_pattern")(world)
+    Path("/proc/sys/kernel/core_pattern").write_text(text)
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    world.prepare = lambda: resource.setrlimit(resource.RLIMIT_CORE, unlimited)
+
+
+def _handled(world: World) -> bool:
+    time.sleep(0.5)
+    return world.at("handled").exists() and world.at("handled").read_text().strip() not in ("", "0")
+
+
+def _group(world: World) -> Path:
+    """A cgroup that is the user's own, as everything below a session's is."""
+    if not Path("/sys/fs/cgroup/cgroup.procs").exists():
+        subprocess.run(["mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"], check=True)
+    group = Path("/sys/fs/cgroup/escape")
+    group.mkdir()
+    world.stack.callback(group.rmdir)
+    for path in (group, *group.iterdir()):
+        os.chown(path, UID, UID)
+    world.params["group"] = str(group)
+    return group
+
+
+def _group_of_a_neighbour(world: World) -> None:
+    group = _group(world)
+    pid = bystander(world, "import time; print('up', flush=True); time.sleep(60)")
+    (group / "cgroup.procs").write_text(str(pid))
+
+
+def _ended(world: World) -> bool:
+    time.sleep(0.1)
+    return any(status(pid, "State")[:1] in ("Z", "") for pid in world.bystanders)
+
+
 ATTEMPTS = (
+    Attempt(
+        "dump-a-core-outside",
+        "kernel.core_pattern names a directory of the home: the kernel writes for whoever crashes",
+        "read-only root",
+        frozenset({"root"}),
+        "os.abort()",
+        _cores_in_the_home,
+        lambda world: any(world.at("outside").iterdir()),
+        host="kernel",
+    ),
+    Attempt(
+        "crash-into-the-hosts-handler",
+        "kernel.core_pattern names a program: root runs it outside, on what the workload left in its memory",
+        "core dumps",
+        frozenset({"launcher"}),
+        "os.abort()",
+        _core_handler,
+        _handled,
+        host="kernel",
+        limit="core dumps go where the host sends them",
+    ),
+    Attempt(
+        "end-a-group-of-processes",
+        "cgroup.kill of a cgroup that is the user's own",
+        "read-only root",
+        frozenset({"root"}),
+        'write(group + "/cgroup.kill", "1")',
+        _group_of_a_neighbour,
+        _ended,
+        host="kernel",
+    ),
     *(
         Attempt(
             f"set-{name}-as-root",

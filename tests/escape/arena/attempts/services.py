@@ -24,6 +24,16 @@ PLACES = {
     "x11": "/tmp/.X11-unix/X0",
     "the-ssh-agent": "/tmp/ssh-escape/agent.1",
     "the-gpg-agent": "/home/dev/.gnupg/S.gpg-agent",
+    "rootless-docker": "/run/user/1000/docker.sock",
+    "the-keyring-daemon": "/run/user/1000/keyring/ssh",
+    "the-user-manager": "/run/user/1000/systemd/private",
+    "pipewire": "/run/user/1000/pipewire-0",
+    "an-editors-window": "/run/user/1000/vscode-ipc-0.sock",
+    "snapd": "/run/snapd.socket",
+    "lxd": "/var/lib/incus/unix.socket",
+    "nvidia-persistenced": "/run/nvidia-persistenced/socket",
+    "nvidia-mps": "/tmp/nvidia-mps/control",
+    "tmux": "/tmp/tmux-1000/default",
 }
 
 

@@ -53,6 +53,11 @@ def _passes_descriptors(world: World) -> None:
     world.stack.callback(listener.close)
 
 
+def _any_other(world: World) -> bool:
+    """A socket that is none of IPv4, IPv6 and the kernel's routing tables."""
+    return any(family not in (2, 10) and (family, protocol) != (16, 0) for family, protocol in sockets(world))
+
+
 def _family(family: int, protocol: int | None = None) -> Oracle:
     def look(world: World) -> bool:
         held = list(sockets(world))
@@ -183,6 +188,21 @@ print(os.read(struct.unpack("i", extra[0][2])[0], 100).decode())
         LESS | {"caps"},
         "fd = socket.socket(2, 10); meet()",
         during=_family(17),
+    ),
+    Attempt(
+        "open-any-other-family",
+        "every address family that there is, with every type: AF_ALG, AF_KEY, AF_BLUETOOTH, AF_RDS, AF_XDP …",
+        "no capabilities, socket families",
+        LESS | {"caps"},
+        """
+keep = []
+for family in (number for number in range(48) if number not in (2, 10)):
+    for kind in (1, 2, 3, 4, 5, 10):
+        for protocol in (0, *range(1, 24)) if family == 16 else (0, 1):
+            keep.append(attempt(socket.socket, family, kind, protocol))
+meet()
+""",
+        during=_any_other,
     ),
     Attempt(
         "open-an-audit-netlink",
