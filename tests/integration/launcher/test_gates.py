@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 
 from fleetbox.hostside import paths
+from tests.integration.launcher.gated import GATED
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 from tests.support.provision import Provisioned, provisioned
 
 pytestmark = pytest.mark.host
 
-SPECS = (
-    HostSpec.of("enospc", userns="ENOSPC"),
-    HostSpec.of("eperm", userns="EPERM"),
-    HostSpec.of("einval", userns="EINVAL"),
-    HostSpec.of("wsl1", userns="EINVAL", hooks=["wsl1"]),
-    HostSpec.of("masked", hooks=["masked-proc"]),
-    HostSpec.of("plain"),
-)
+SPECS = (*GATED, HostSpec.of("plain"))
 POLICIES = {"main": "environment: {pass: [PATH, HOME]}\n"}
 Hosts = dict[str, Provisioned]
 

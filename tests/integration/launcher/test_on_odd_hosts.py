@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fleetbox.hostside import paths
+from tests.integration.launcher.gated import GATED
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 from tests.support.provision import WORKSPACE, Provisioned, provisioned
@@ -13,11 +14,7 @@ from tests.support.provision import WORKSPACE, Provisioned, provisioned
 pytestmark = pytest.mark.host
 
 SPECS = (
-    HostSpec.of("enospc", userns="ENOSPC"),
-    HostSpec.of("eperm", userns="EPERM"),
-    HostSpec.of("einval", userns="EINVAL"),
-    HostSpec.of("wsl1", userns="EINVAL", hooks=["wsl1"]),
-    HostSpec.of("masked", hooks=["masked-proc"]),
+    *GATED,
     HostSpec.of("docker", userns="EPERM", hooks=["masked-proc"]),  # as its default profile leaves it
     HostSpec.of("wsl2", hooks=["wsl2"], gpu="dxg"),
 )
