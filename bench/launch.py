@@ -196,12 +196,10 @@ def peak(status: str) -> str:
     return next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def read_until_peak(process: "subprocess.Popen[str]") -> str:
+def read_peak(process: "subprocess.Popen[str]") -> str:
+    """The line of the inner stage that says it; a launch that was refused says none."""
     assert process.stdout is not None
-    text = ""
-    while "VmHWM" not in text:
-        text += process.stdout.readline()
-    return text
+    return next(line for line in process.stdout if line.startswith("VmHWM"))
 
 
 def memory(scene: Scene) -> None:
@@ -216,7 +214,7 @@ def memory(scene: Scene) -> None:
             stdout=subprocess.PIPE,
             text=True,
         ) as process:
-            inner = read_until_peak(process)
+            inner = read_peak(process)
             parent = Path(f"/proc/{process.pid}/status").read_text()
             process.terminate()
         print(f"{f'{size} rules':34}{peak(parent):>10}{peak(inner):>16}")

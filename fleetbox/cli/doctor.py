@@ -12,12 +12,11 @@ from pathlib import Path
 
 import click
 
-from fleetbox.cli import settings
+from fleetbox.cli.one_host import one_host
 from fleetbox.cli.options import complete_hosts, inventory_option, json_option
 from fleetbox.cli.output import print_json
-from fleetbox.errors import ExitCode, UsageError
+from fleetbox.errors import ExitCode
 from fleetbox.facts import Gate, HostFacts
-from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.rollout import calls
 from fleetbox.rollout.answers import Failure
 from fleetbox.transport import connect
@@ -65,12 +64,7 @@ def _show(findings: Sequence[Finding]) -> None:
 
 
 def _of_host(name: str, inventory: tuple[str, ...]) -> Iterator[Finding]:
-    host, *others = fleet_inventory.load(settings.load(inventory=inventory).inventory, name)
-    if others:
-        raise UsageError(
-            f"{name!r} selects {len(others) + 1} hosts; doctor looks at one",
-            hint=f"fleetbox inventory list -l '{name}' names them",
-        )
+    host = one_host(name, inventory)
     transport = connect(host)
     try:
         yield Finding("connection", ok=True, words=f"{host.connection} to {host.address}")

@@ -2,12 +2,10 @@
 
 import click
 
-from fleetbox.cli import settings
+from fleetbox.cli.one_host import one_host
 from fleetbox.cli.options import complete_hosts, inventory_option, json_option
 from fleetbox.cli.output import print_json
 from fleetbox.errors import ApplyFailed, ExitCode, UsageError
-from fleetbox.fleet import inventory as fleet_inventory
-from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import why_words
 from fleetbox.rollout import reasons
 from fleetbox.rollout.answers import Failure
@@ -26,7 +24,10 @@ from fleetbox.transport import connect
 @click.option("--policy", metavar="NAME", help="For COMMAND: another policy than the host's default.")
 @click.option("--workspace", metavar="DIR", help="For COMMAND: the host's directory to work in.")
 @click.option(
-    "--timeout", type=click.IntRange(1, 3600), default=60, help="For COMMAND: seconds until it is ended."
+    "--timeout",
+    type=click.IntRange(1, 3600),
+    default=60,
+    help="For COMMAND: seconds until it is ended (default 60).",
 )
 @json_option
 def why(
@@ -48,7 +49,7 @@ def why(
     """
     if not command and (policy or workspace):
         raise UsageError("--policy and --workspace are for a command", hint="fleetbox why HOST -- COMMAND")
-    transport = connect(_one_host(host, inventory))
+    transport = connect(one_host(host, inventory))
     answer: Refusals | Rerun | Failure
     try:
         if command:
@@ -63,16 +64,6 @@ def why(
         raise ApplyFailed(f"{host}: {answer.message}", hint=answer.hint)
     _show(host, answer, as_json=as_json)
     return ExitCode.OK
-
-
-def _one_host(name: str, inventory: tuple[str, ...]) -> Host:
-    host, *others = fleet_inventory.load(settings.load(inventory=inventory).inventory, name)
-    if others:
-        raise UsageError(
-            f"{name!r} selects {len(others) + 1} hosts; why asks one",
-            hint=f"fleetbox inventory list -l '{name}' names them",
-        )
-    return host
 
 
 def _show(host: str, answer: Refusals | Rerun, *, as_json: bool) -> None:

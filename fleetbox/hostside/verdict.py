@@ -14,7 +14,7 @@ from fleetbox.hostside import calls
 from fleetbox.hostside.strace import Failure
 
 _LINE = re.compile(r"(write|read|none|private|absent|device|link) +(/.*)  \((.*)\)")
-_SETTING = re.compile(r"(policy|network|seccomp) +(.*)  \((.*)\)")
+_SETTING = re.compile(r"(policy|network) +(.*)  \(.*\)")
 _PROGRAM = re.compile(r"program +(/.*)")
 _UNREACHABLE = {"ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "EADDRNOTAVAIL", "ENETDOWN"}
 _OWN_FAMILIES = {"AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX"}
@@ -68,23 +68,18 @@ _NOWHERE = Entry("read", "/", "filesystem.root")
 
 def parse(explained: str) -> Launch:
     """What `fleetbox-run --explain` printed."""
-    settings: dict[str, tuple[str, str]] = {}
+    settings: dict[str, str] = {}
     entries = []
     programs = []
     for line in explained.splitlines():
         setting, entry, program = _SETTING.fullmatch(line), _LINE.fullmatch(line), _PROGRAM.fullmatch(line)
         if setting:
-            settings.setdefault(setting[1], (setting[2], setting[3]))
+            settings.setdefault(setting[1], setting[2])
         elif entry:
             entries.append(Entry(entry[1], unescaped(entry[2]), entry[3]))
         elif program:
             programs.append(unescaped(program[1]))
-    return Launch(
-        settings.get("policy", ("", ""))[0],
-        settings.get("network", ("", ""))[0],
-        tuple(entries),
-        tuple(programs),
-    )
+    return Launch(settings.get("policy", ""), settings.get("network", ""), tuple(entries), tuple(programs))
 
 
 def unescaped(path: str) -> str:

@@ -141,7 +141,7 @@ def test_an_interruption_finishes_what_runs_begins_nothing_and_ends_with_130(fle
 def test_doctor_looks_at_one_host_and_says_so(fleet: Fleet) -> None:
     done = fleet.fleetbox("doctor", "all")
     assert done.returncode == 2
-    assert "doctor looks at one" in done.stderr
+    assert "this asks one" in done.stderr
 
 
 def test_a_report_that_cannot_be_written_hides_nothing(fleet: Fleet, tmp_path: Path) -> None:

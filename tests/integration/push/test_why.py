@@ -35,7 +35,7 @@ def test_a_host_says_what_it_refused_last_and_what_refuses_a_command(fleet: Flee
 
 
 def test_one_host_is_asked_and_options_of_a_command_need_one(fleet: Fleet) -> None:
-    assert "why asks one" in fleet.fleetbox("why", "all").stderr
+    assert "this asks one" in fleet.fleetbox("why", "all").stderr
     assert fleet.fleetbox("why", "plain", "--workspace", "/x").returncode == 2
     as_root = fleet.fleetbox("why", "plain", "--user", "root", "--", "true")
     assert as_root.returncode == 5
