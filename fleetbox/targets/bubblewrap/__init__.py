@@ -12,7 +12,7 @@ from fleetbox.policy.amounts import duration_seconds, memory_bytes
 from fleetbox.policy.paths import split_glob
 from fleetbox.policy.words import PROTECTED_PARTS, Access, GpuMode, Mode, Root
 from fleetbox.targets.bubblewrap import defaults, operations, plan, seccomp
-from fleetbox.targets.bubblewrap.operations import Operation
+from fleetbox.targets.bubblewrap.operation import Operation
 from fleetbox.targets.interface import Artifact
 from fleetbox.targets.parity import Platform, State
 from fleetbox.targets.unenforced import refuse_unenforced, row_of, values

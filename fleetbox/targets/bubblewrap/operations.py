@@ -1,74 +1,24 @@
-"""The operations of a launch plan: values that know their name, their arguments and their words.
+"""The operations of a launch plan, in the order of docs/launch-plan.md."""
 
-An argument that looks like a path may begin with a placeholder, which only the launcher fills in, since
-only it knows who launches, and where. What these checks let through the launcher takes; it checks again.
-"""
-
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
-from fleetbox.errors import PolicyError
+from fleetbox.targets.bubblewrap.operation import (
+    Operation,
+    Word,
+    is_device,
+    is_normal,
+    is_path,
+    matches,
+    one_of,
+)
 
-PATH_LIMIT = 4095
-PLACEHOLDERS = ("${WORKSPACE}", "${HOME}", "${TMPDIR}")
-
-Check = Callable[[str], bool]
-
-
-class PlanInvalid(PolicyError):
-    """Bytes that are no launch plan, or a policy that does not fit into one."""
-
-
-def _one_of(*words: str) -> Check:
-    return lambda value: value in words
+_name = matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_variable = matches(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _matches(pattern: str) -> Check:
-    compiled = re.compile(pattern)
-    return lambda value: compiled.fullmatch(value) is not None
-
-
-def _is_normal(path: str) -> bool:
-    return len(path.encode()) <= PATH_LIMIT and not {"", ".", ".."} & set(path.split("/"))
-
-
-def _path(value: str) -> bool:
-    """Absolute, or a placeholder as the whole first component."""
-    first, slash, rest = value.partition("/")
-    if first and first not in PLACEHOLDERS:
-        return False
-    is_base = value == "/" or (bool(first) and not slash)
-    return is_base or (len(value.encode()) <= PATH_LIMIT and _is_normal(rest))
-
-
-def _device(value: str) -> bool:
-    return value.startswith("/dev/") and _path(value)
-
-
-_name = _matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_variable = _matches(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One record. A subclass's fields are its arguments in order, with one check each."""
-
-    op: ClassVar[str]
-    checks: ClassVar[tuple[Check, ...]]
-
-    def __post_init__(self) -> None:
-        for argument, check in zip(self.arguments(), self.checks, strict=True):
-            if "\0" in argument or not check(argument):
-                raise PlanInvalid(f"{self.op}: {argument!r} cannot stand in a launch plan")
-
-    def arguments(self) -> tuple[str, ...]:
-        return astuple(self)
-
-    def describe(self) -> str:
-        """One line of words for a person."""
-        raise NotImplementedError
+def _program_name(value: str) -> bool:
+    return "/" not in value and value[:1] != "$" and is_normal(value)
 
 
 @dataclass(frozen=True)
@@ -76,27 +26,13 @@ class Policy(Operation):
     name: str
     digest: str
     op = "policy"
-    checks = (_name, _matches(r"sha256:[0-9a-f]{64}"))
+    checks = (_name, matches(r"sha256:[0-9a-f]{64}"))
 
     def describe(self) -> str:
         return f"policy {self.name}, {self.digest}"
 
 
-@dataclass(frozen=True)
-class _Word(Operation):
-    """One word out of a few; `words` says what each means."""
-
-    value: str
-    words: ClassVar[Mapping[str, str]]
-
-    def __init_subclass__(cls) -> None:
-        cls.checks = (_one_of(*cls.words),)
-
-    def describe(self) -> str:
-        return self.words[self.value]
-
-
-class Mode(_Word):
+class Mode(Word):
     op = "mode"
     words: ClassVar = {
         "read-only": "nothing is writable but a private temporary directory",
@@ -105,7 +41,7 @@ class Mode(_Word):
     }
 
 
-class Root(_Word):
+class Root(Word):
     op = "root"
     words: ClassVar = {
         "host": "the whole file system is visible, read-only",
@@ -113,12 +49,12 @@ class Root(_Word):
     }
 
 
-class Workspace(_Word):
+class Workspace(Word):
     op = "workspace"
     words: ClassVar = {"write": "the workspace is writable", "read": "the workspace is read-only"}
 
 
-class Tmp(_Word):
+class Tmp(Word):
     op = "tmp"
     words: ClassVar = {
         "private": "the temporary directory is private and empty",
@@ -126,17 +62,17 @@ class Tmp(_Word):
     }
 
 
-class Network(_Word):
+class Network(Word):
     op = "network"
     words: ClassVar = {"none": "no network but loopback", "host": "THE HOST'S NETWORK, unrestricted"}
 
 
-class Nested(_Word):
+class Nested(Word):
     op = "nested"
     words: ClassVar = {"yes": "user namespaces may be made inside", "no": "no user namespaces inside"}
 
 
-class HostPids(_Word):
+class HostPids(Word):
     op = "host-pids"
     words: ClassVar = {
         "yes": "host processes are visible where no fresh /proc can be mounted",
@@ -144,7 +80,7 @@ class HostPids(_Word):
     }
 
 
-class UnixSockets(_Word):
+class UnixSockets(Word):
     op = "unix-sockets"
     words: ClassVar = {
         "auto": "AF_UNIX sockets only with a GPU, never to a host socket",
@@ -153,7 +89,7 @@ class UnixSockets(_Word):
     }
 
 
-class Gpu(_Word):
+class Gpu(Word):
     op = "gpu"
     words: ClassVar = {
         "none": "no GPU",
@@ -162,7 +98,7 @@ class Gpu(_Word):
     }
 
 
-class Landlock(_Word):
+class Landlock(Word):
     op = "landlock"
     words: ClassVar = {
         "off": "no Landlock: the mounts alone keep files as they are",
@@ -175,7 +111,7 @@ class Landlock(_Word):
 class GpuVendor(Operation):
     vendor: str
     op = "gpu-vendor"
-    checks = (_one_of("nvidia", "wsl"),)
+    checks = (one_of("nvidia", "wsl"),)
 
     def describe(self) -> str:
         return f"GPU looked for: {self.vendor}"
@@ -185,7 +121,7 @@ class GpuVendor(Operation):
 class Device(Operation):
     path: str
     op = "device"
-    checks = (_device,)
+    checks = (is_device,)
 
     def describe(self) -> str:
         return f"device node {self.path}"
@@ -196,7 +132,7 @@ class Rule(Operation):
     access: str
     path: str
     op = "rule"
-    checks = (_one_of("write", "read", "none"), _path)
+    checks = (one_of("write", "read", "none"), is_path)
 
     def describe(self) -> str:
         return f"{self.access:5} {self.path}"
@@ -209,7 +145,7 @@ class Glob(Operation):
     base: str
     pattern: str
     op = "glob"
-    checks = (_path, _is_normal)
+    checks = (is_path, is_normal)
 
     def describe(self) -> str:
         return f"none  {self.base.rstrip('/')}/{self.pattern} (what matches at launch)"
@@ -219,7 +155,7 @@ class Glob(Operation):
 class Protect(Operation):
     path: str
     op = "protect"
-    checks = (_is_normal,)
+    checks = (is_normal,)
 
     def describe(self) -> str:
         return f"read  {self.path} below every writable directory"
@@ -232,7 +168,7 @@ class ProtectPart(Operation):
     name: str
     part: str
     op = "protect-part"
-    checks = (_is_normal, _is_normal)
+    checks = (is_normal, is_normal)
 
     def describe(self) -> str:
         return f"read  {self.name}/{self.part} below every writable directory"
@@ -242,7 +178,7 @@ class ProtectPart(Operation):
 class Mask(Operation):
     path: str
     op = "mask"
-    checks = (_path,)
+    checks = (is_path,)
 
     def describe(self) -> str:
         return f"none  {self.path} (always)"
@@ -252,7 +188,7 @@ class Mask(Operation):
 class MaskWsl(Operation):
     path: str
     op = "mask-wsl"
-    checks = (_path,)
+    checks = (is_path,)
 
     def describe(self) -> str:
         return f"none  {self.path} (on WSL2)"
@@ -264,7 +200,7 @@ class Keep(Operation):
 
     path: str
     op = "keep"
-    checks = (_path,)
+    checks = (is_path,)
 
     def describe(self) -> str:
         return f"read  {self.path} (if it exists)"
@@ -276,7 +212,7 @@ class Minimal(Operation):
 
     path: str
     op = "minimal"
-    checks = (_path,)
+    checks = (is_path,)
 
     def describe(self) -> str:
         return f"read  {self.path} (if it exists)"
@@ -286,7 +222,7 @@ class Minimal(Operation):
 class EnvPass(Operation):
     pattern: str
     op = "env-pass"
-    checks = (_matches(r"[A-Za-z_][A-Za-z0-9_]*\*?"),)
+    checks = (matches(r"[A-Za-z_][A-Za-z0-9_]*\*?"),)
 
     def describe(self) -> str:
         return f"environment: {self.pattern} is passed"
@@ -311,14 +247,10 @@ class Seccomp(Operation):
     variant: str
     file: str
     op = "seccomp"
-    checks = (_one_of("x86_64", "aarch64"), _one_of("unix", "nounix"), _name)
+    checks = (one_of("x86_64", "aarch64"), one_of("unix", "nounix"), _name)
 
     def describe(self) -> str:
         return f"seccomp filter {self.file} on {self.arch} ({self.variant})"
-
-
-def _program_name(value: str) -> bool:
-    return "/" not in value and value[:1] != "$" and _is_normal(value)
 
 
 @dataclass(frozen=True)
@@ -327,7 +259,7 @@ class Program(Operation):
 
     program: str
     op = "program"
-    checks = (lambda value: _program_name(value) or _path(value),)
+    checks = (lambda value: _program_name(value) or is_path(value),)
 
     def describe(self) -> str:
         return f"may be executed: {self.program}"
@@ -340,7 +272,7 @@ class Limit(Operation):
     name: str
     amount: str
     op = "limit"
-    checks = (_one_of("memory", "pids", "wall"), _matches(r"[1-9][0-9]{0,17}"))
+    checks = (one_of("memory", "pids", "wall"), matches(r"[1-9][0-9]{0,17}"))
 
     def describe(self) -> str:
         unit = {"memory": "bytes of memory", "pids": "processes and threads", "wall": "seconds"}

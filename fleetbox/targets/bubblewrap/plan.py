@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
-from fleetbox.targets.bubblewrap.operations import HEAD, REPEATED, Operation, PlanInvalid
+from fleetbox.targets.bubblewrap.operation import Operation, PlanInvalid
+from fleetbox.targets.bubblewrap.operations import HEAD, REPEATED
 
 BYTES_LIMIT = 256 * 1024
 RECORDS_LIMIT = 4000  # `end` included

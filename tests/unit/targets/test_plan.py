@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetbox.targets.bubblewrap import operations as op
+from fleetbox.targets.bubblewrap.operation import Operation, PlanInvalid
 from fleetbox.targets.bubblewrap.plan import BYTES_LIMIT, RECORDS_LIMIT, decode, describe, encode
 
-HEAD: tuple[op.Operation, ...] = (
+HEAD: tuple[Operation, ...] = (
     op.Policy("base", f"sha256:{'0' * 64}"),
     op.Mode("workspace-write"),
     op.Root("host"),
@@ -47,7 +48,7 @@ def sealed(payload: bytes) -> bytes:
     return b"fleetbox-launch-plan\0001\0%d\0%08x\0%s" % (len(payload), zlib.crc32(payload), payload)
 
 
-def payload(operations: tuple[op.Operation, ...]) -> bytes:
+def payload(operations: tuple[Operation, ...]) -> bytes:
     return encode(operations).split(b"\0", 4)[4]
 
 
@@ -71,7 +72,7 @@ def test_every_operation_has_words() -> None:
 
 @pytest.mark.parametrize("length", range(0, len(encode(ONE_OF_EACH)), 7))
 def test_a_truncated_plan_is_refused(length: int) -> None:
-    with pytest.raises(op.PlanInvalid):
+    with pytest.raises(PlanInvalid):
         decode(encode(ONE_OF_EACH)[:length])
 
 
@@ -79,7 +80,7 @@ def test_a_truncated_plan_is_refused(length: int) -> None:
 def test_one_changed_byte_is_refused(at: int, change: int) -> None:
     data = bytearray(encode(ONE_OF_EACH))
     data[at] ^= change
-    with pytest.raises(op.PlanInvalid):
+    with pytest.raises(PlanInvalid):
         decode(bytes(data))
 
 
@@ -89,7 +90,7 @@ def test_any_sealed_words_are_refused_or_mean_what_encode_writes(words: list[byt
     data = sealed(payload(HEAD).removesuffix(b"end\0") + b"\0".join(words) + b"\0end\0")
     try:
         operations = decode(data)
-    except op.PlanInvalid:
+    except PlanInvalid:
         return
     assert encode(operations) == data
 
@@ -110,7 +111,7 @@ def test_any_sealed_words_are_refused_or_mean_what_encode_writes(words: list[byt
     ],
 )
 def test_what_is_not_exactly_a_plan_is_refused(data: bytes) -> None:
-    with pytest.raises(op.PlanInvalid):
+    with pytest.raises(PlanInvalid):
         decode(data)
 
 
@@ -120,7 +121,7 @@ def test_what_is_not_exactly_a_plan_is_refused(data: bytes) -> None:
      "/" + "a" * 4095],
 )  # fmt: skip
 def test_a_path_that_is_not_normal_cannot_stand_in_a_plan(path: str) -> None:
-    with pytest.raises(op.PlanInvalid):
+    with pytest.raises(PlanInvalid):
         op.Mask(path)
 
 
@@ -130,9 +131,9 @@ def test_normal_paths_and_placeholders_can(path: str) -> None:
 
 
 def test_a_nul_byte_cannot_smuggle_a_record_in() -> None:
-    with pytest.raises(op.PlanInvalid):
+    with pytest.raises(PlanInvalid):
         op.EnvSet("NAME", "value\0network\0host")
-    with pytest.raises(op.PlanInvalid):
+    with pytest.raises(PlanInvalid):
         op.Rule("read", "/a\0rule\0write\0/")
 
 
@@ -140,8 +141,8 @@ def test_limits_are_the_launchers() -> None:
     masks = [op.Mask(f"/{n}") for n in range(RECORDS_LIMIT)]
     fits = masks[: RECORDS_LIMIT - len(HEAD) - 1]
     assert len(decode(encode((*HEAD, *fits)))) == RECORDS_LIMIT - 1
-    with pytest.raises(op.PlanInvalid, match="records"):
+    with pytest.raises(PlanInvalid, match="records"):
         encode((*HEAD, *fits, op.Mask("/one-more")))
     long = [op.Mask(f"/{n}/" + "x" * 4000) for n in range(BYTES_LIMIT // 4000 + 1)]
-    with pytest.raises(op.PlanInvalid, match="bytes"):
+    with pytest.raises(PlanInvalid, match="bytes"):
         encode((*HEAD, *long))
