@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,16 +54,19 @@ def test_killing_the_launcher_ends_the_sandbox(
     bench: Bench, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     marker = f"31{os.getpid()}"
-    with bench.start(bench.plan(), f"sleep {marker} & exec sleep {marker}") as process:
+    with bench.start(bench.plan(), f"exec sleep {marker}", before=f"sleep {marker} & true") as process:
+        eventually(lambda: running("sleep", marker) == 2)
         process.kill()
+    eventually(lambda: running("sleep", marker) == 0)
 
-    def gone() -> bool:
-        return (
-            subprocess.run(["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False).returncode
-            == 1
-        )
 
-    eventually(gone)
+def running(*words: str) -> int:
+    wanted = b"".join(word.encode() + b"\0" for word in words)
+    found = 0
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            found += place.read_bytes() == wanted
+    return found
 
 
 def test_what_the_workload_leaves_running_ends_with_it(bench: Bench) -> None:

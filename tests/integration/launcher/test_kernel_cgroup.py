@@ -21,6 +21,7 @@ POLICIES = {
     "both": "process: {limits: {memory: 256MiB, pids: 100, wall: 1h}}\n",
 }
 SLICE = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice"
+WAIT = f"until test -e {WORKSPACE}"
 SCOPE = ("env", "XDG_RUNTIME_DIR=/run/user/1000", "systemd-run", "--user", "--scope", "--quiet", "--")
 
 
@@ -100,17 +101,21 @@ def test_explain_names_the_cgroup(box: Provisioned) -> None:
 
 
 def test_a_killed_launchers_cgroup_goes_with_the_next_launch(box: Provisioned) -> None:
-    script = f"{' '.join(SCOPE)} {paths.LAUNCHER} --workspace {WORKSPACE} --policy pids -- sleep 60"
-    box.host.ssh(["sh", "-c", f"{script} & sleep 2; pkill -KILL -x fleetbox-run; wait"], check=False)
+    begin = f"{' '.join(SCOPE)} {paths.LAUNCHER} --workspace {WORKSPACE} --policy pids -- sh -c"
+    script = f"{begin} 'touch begun; exec sleep 60' & {WAIT}/begun; do sleep 0.1; done"
+    box.host.ssh(
+        ["sh", "-c", f"{script}; pkill -KILL -x fleetbox-run; wait; rm {WORKSPACE}/begun"], check=False
+    )
     assert len(left(box)) == 1, "or nothing is shown"
     assert launch(box, "pids", "exit 0").returncode == 0
     assert left(box) == []
 
 
 def test_a_running_launchers_cgroup_is_not_taken_for_a_stale_one(box: Provisioned) -> None:
-    command = f"{paths.LAUNCHER} --workspace {WORKSPACE} --policy pids --"
-    scope = " ".join(SCOPE)
-    script = f"{scope} {command} sleep 4 & sleep 2; {scope} {command} true; echo $?; wait $!; echo $?"
+    command = f"{' '.join(SCOPE)} {paths.LAUNCHER} --workspace {WORKSPACE} --policy pids --"
+    script = f"""
+        {command} sh -c 'touch one; until test -e two; do sleep 0.1; done' & {WAIT}/one; do sleep 0.1; done
+        {command} true; echo $?; touch {WORKSPACE}/two; wait $!; echo $?; rm {WORKSPACE}/one {WORKSPACE}/two"""
     assert box.host.ssh(["sh", "-c", script], check=False).stdout == b"0\n0\n"
     assert left(box) == []
 
