@@ -20,10 +20,6 @@ import pytest
 
 pytest_plugins = ["tests.support.hosts.fixtures", "tests.escape.table"]
 
-# A shell ignores both for what it starts in the background, and so would every workload of these tests.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-
 REPO = Path(__file__).resolve().parent.parent
 # No passwd entry on purpose: the launcher must not depend on one.
 WORKLOAD_UID = 12345

@@ -115,7 +115,7 @@ def test_a_running_launchers_cgroup_is_not_taken_for_a_stale_one(box: Provisione
     command = f"{' '.join(SCOPE)} {paths.LAUNCHER} --workspace {WORKSPACE} --policy pids --"
     script = f"""
         {command} sh -c 'touch one; until test -e two; do sleep 0.1; done' & {WAIT}/one; do sleep 0.1; done
-        {command} true; echo $?; touch {WORKSPACE}/two; wait $!; echo $?; rm {WORKSPACE}/one {WORKSPACE}/two"""
+        {command} true; echo $?; cd {WORKSPACE}; touch two; wait $!; echo $?; rm one two"""
     assert box.host.ssh(["sh", "-c", script], check=False).stdout == b"0\n0\n"
     assert left(box) == []
 
