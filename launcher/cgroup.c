@@ -174,12 +174,23 @@ static bool remove_with_contents(int parent, const char *name, int dir) {
     return false;
 }
 
+/* As make_locked names them: a service of the user's may begin like that, and is not to be ended. */
+static bool is_a_launchers(const char *name) {
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) {
+        return false;
+    }
+    const char *number = name + sizeof PREFIX - 1;
+    size_t pid = strspn(number, "0123456789");
+    size_t try = number[pid] == '-' ? strspn(number + pid + 1, "0123456789") : 0;
+    return pid && try && number[pid + 1 + try] == '\0';
+}
+
 /* Of launchers that were killed: nobody holds their lock any more. */
 static void remove_stale(int parent) {
     int listed = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = listed < 0 ? NULL : fdopendir(listed);
     for (struct dirent *entry; entries && (entry = readdir(entries));) {
-        if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0) {
+        if (!is_a_launchers(entry->d_name)) {
             continue;
         }
         int dir = openat(parent, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

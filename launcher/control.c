@@ -14,6 +14,7 @@ int exit_code(int wait_status) {
     return WIFSIGNALED(wait_status) ? EXIT_SIGNAL_BASE + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
+/* Never waits: a launcher that is stopped listens to nothing, and the workload's time goes on. */
 bool tell(int control, int type, int value, const char *text) {
     struct message message = {.type = type, .value = value};
     size_t length = text ? strlen(text) : 0;
@@ -23,7 +24,7 @@ bool tell(int control, int type, int value, const char *text) {
     if (length) {
         memcpy(message.text, text, length);
     }
-    return control < 0 || send(control, &message, offsetof(struct message, text) + length, MSG_NOSIGNAL) >= 0;
+    return control < 0 || send(control, &message, offsetof(struct message, text) + length, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
 void give_up(int control, const char *format, ...) {

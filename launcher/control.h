@@ -38,7 +38,8 @@ struct message {
 /* The wait status as a shell shows it. */
 int exit_code(int wait_status);
 
-/* Sends; `text` may be NULL. `control` is -1 where nobody listens: then nothing is sent. False: the launcher is gone. */
+/* Sends; `text` may be NULL. `control` is -1 where nobody listens: then nothing is sent. False: the launcher is gone,
+ * or has left so much unread that this is lost. */
 bool tell(int control, int type, int value, const char *text);
 
 /* The inner stage's way to refuse: nothing has been executed, and nothing will be. */

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -21,6 +20,7 @@
 #include "fds.h"
 #include "group.h"
 #include "late.h"
+#include "orphans.h"
 #include "refuse.h"
 #include "spawn.h"
 
@@ -69,31 +69,8 @@ static void block_more(int signal_number) {
 
 static void forward(struct watch *watch, const struct signalfd_siginfo *info) {
     /* A key was typed while our group had the terminal, so that the workload's was not told. */
-    struct message message = {.type = info->ssi_code == SI_KERNEL ? MESSAGE_KEY : MESSAGE_SIGNAL,
-                              .value = (int32_t)info->ssi_signo};
-    send(watch->control, &message, offsetof(struct message, text), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-/* What bwrap left when it was killed comes to us. An inner stage would end by itself; a child that bwrap has not yet
- * let run would not. */
-static void end_orphans(void) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    for (;;) {
-        char text[64]; /* the first few: then the next */
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-        if (fd >= 0) {
-            close(fd);
-        }
-        text[length > 0 ? length : 0] = '\0';
-        long pid = strtol(text, NULL, 10);
-        if (pid <= 0) {
-            return;
-        }
-        kill((pid_t)pid, SIGKILL);
-        waitpid((pid_t)pid, NULL, 0);
-    }
+    int type = info->ssi_code == SI_KERNEL ? MESSAGE_KEY : MESSAGE_SIGNAL;
+    tell(watch->control, type, (int)info->ssi_signo, NULL);
 }
 
 /* Before a refusal: its clean-up needs the locks that the sandbox holds as well. */
@@ -102,7 +79,7 @@ static void end_sandbox(struct watch *watch) {
         kill(watch->bwrap, SIGKILL);
         waitpid(watch->bwrap, &watch->bwrap_status, 0);
     }
-    end_orphans();
+    orphans_end();
 }
 
 static void read_signal(struct watch *watch) {
@@ -115,7 +92,7 @@ static void read_signal(struct watch *watch) {
     } else if (waitpid(watch->bwrap, &watch->bwrap_status, WNOHANG) == watch->bwrap) {
         watch->bwrap_ended = true;
         shutdown(watch->control, SHUT_WR); /* an inner stage that outlived it takes this as our end, and ends too */
-        end_orphans();
+        orphans_end();
     }
 }
 
@@ -301,7 +278,7 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     int theirs = open_control(&watch);
     take_signals(&watch);
     watch.clock = backup_clock(launch);
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    orphans_adopt();
     watch.bwrap = spawn_bwrap(launch, bwrap, argv, theirs, filter, locks);
     close(theirs); /* or the end of the sandbox would never be seen */
     watch.late = late_watch(launch);

@@ -21,6 +21,8 @@
 #include "control.h"
 #include "refuse.h"
 
+enum { REAP_AT_ONCE = 64 };
+
 static bool is_on_path(const char *command) {
     const char *path = getenv("PATH");
     while (path && *path) {
@@ -150,18 +152,24 @@ static void tell_stop(struct tend *tend, int signal_number) {
     }
 }
 
-/* Reaps everything; true once the workload itself has ended. */
-static bool reap(struct tend *tend, int *status) {
-    int any;
-    for (pid_t pid; (pid = waitpid(-1, &any, WNOHANG | WUNTRACED)) > 0;) {
+enum reaped { NOTHING_LEFT, MORE_TO_COME, WORKLOAD_ENDED };
+
+/* A few at a time: processes that end or stop without end must not keep us from the clock and the launcher. */
+static enum reaped reap(struct tend *tend, int *status) {
+    for (int i = 0; i < REAP_AT_ONCE; i++) {
+        int any;
+        pid_t pid = waitpid(-1, &any, WNOHANG | WUNTRACED);
+        if (pid <= 0) {
+            return NOTHING_LEFT;
+        }
         if (pid == tend->workload && WIFSTOPPED(any)) {
             tell_stop(tend, WSTOPSIG(any));
         } else if (pid == tend->workload) {
             *status = any;
-            return true;
+            return WORKLOAD_ENDED;
         }
     }
-    return false;
+    return MORE_TO_COME;
 }
 
 /* First asked to end, then ended: kill(-1) reaches everything in the PID namespace but ourselves. */
@@ -180,9 +188,9 @@ static void out_of_time(struct tend *tend) {
 
 static int wait_for_workload(struct tend *tend, int children) {
     int status = 0;
-    while (!reap(tend, &status)) {
+    for (enum reaped reaped; (reaped = reap(tend, &status)) != WORKLOAD_ENDED;) {
         struct pollfd ready[] = {{children, POLLIN, 0}, {tend->control, POLLIN, 0}, {tend->clock, POLLIN, 0}};
-        if (poll(ready, 3, -1) <= 0) {
+        if (poll(ready, 3, reaped == MORE_TO_COME ? 0 : -1) <= 0) {
             continue;
         }
         if (ready[2].revents) {

@@ -73,6 +73,24 @@ def test_what_the_workload_leaves_running_ends_with_it(bench: Bench) -> None:
     assert bench.sh(bench.plan(), "sleep 600 & exit 0").returncode == 0, "or it holds the pipes open"
 
 
+JOBS = {
+    "its own": "( sleep 1; echo lived > job ) &",
+    "an orphan of one": "( sleep 0.2; ( sleep 1; echo lived > job ) & ) &",
+    "one that reads our output": "exec > >( sleep 1; cat > job )",
+}
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_jobs_of_the_shell_that_became_the_launcher_live_on(
+    bench: Bench, job: str, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    script = f'{job}\nexec "$@" < /dev/null'
+    launch = bench.command(bench.plan(), "sh", "-c", "sleep 0.5; echo lived")
+    assert bench.run_as(["bash", "-c", script, "bash", *launch], cwd=bench.workspace).returncode == 0
+    found = bench.workspace / "job"
+    eventually(lambda: found.exists() and found.read_text() == "lived\n")
+
+
 def test_no_descriptor_crosses(bench: Bench, tmp_path: Path) -> None:
     secret = os.open(tmp_path, os.O_RDONLY)
     done = bench.sh(bench.plan(), "ls /proc/self/fd", pass_fds=(secret,))

@@ -132,3 +132,14 @@ def test_without_a_delegated_cgroup_the_weaker_way_is_said(box: Provisioned) -> 
     done = box.sh("echo ran", policy="both")
     assert done.stdout == "ran\n"
     assert "process.limits.memory holds for each process" in done.stderr
+
+
+def test_a_service_whose_name_begins_like_a_launchers_cgroup_lives_on(box: Provisioned) -> None:
+    unit = ("env", "XDG_RUNTIME_DIR=/run/user/1000", "systemd-run", "--user", "--quiet", "--unit=fleetbox-agent")
+    try:
+        box.host.ssh([*unit, "sleep", "60"])
+        assert left(box) == ["fleetbox-agent.service"], "or nothing is shown"
+        assert launch(box, "pids", "exit 0").returncode == 0
+        assert left(box) == ["fleetbox-agent.service"]
+    finally:
+        box.host.ssh([*unit[:2], "systemctl", "--user", "stop", "fleetbox-agent"], check=False)

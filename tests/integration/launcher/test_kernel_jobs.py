@@ -1,7 +1,9 @@
 """Job control: the launcher is to its shell what the workload is to the terminal."""
 
+import os
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from tests.integration.launcher.conftest import Bench
 from tests.integration.launcher.test_terminal import Terminal, on_terminal, terminal
+from tests.support.plans import Plan
 
 Typed = Callable[[str], None]
 
@@ -201,3 +204,21 @@ def grows(path: Path, size: int, eventually: Callable[[Callable[[], bool]], None
     except AssertionError:
         return False
     return True
+
+
+def test_the_time_goes_on_while_the_launcher_is_stopped_and_told_of_stops(bench: Bench) -> None:
+    """On a terminal the workload can bring both about: the launcher stops with it."""
+    proceed, beat = "( while :; do kill -CONT $$; done ) &", "while :; do echo >> beats; sleep 0.1; done &"
+    script = f"trap '' TERM; {beat} {proceed} echo begin; while :; do kill -TSTP $$; done"
+    limited = Plan(bench.ops(("limit", "wall", "1")))
+    beats = bench.workspace / "beats"
+    with terminal(bench, bench.command(limited, "sh", "-c", script)) as person:
+        person.expect("begin")
+        os.kill(person.pid, signal.SIGSTOP)
+        time.sleep(9)  # the limit, the workload's grace, and as much as a slow machine may need
+        before = beats.stat().st_size
+        time.sleep(1)
+        after = beats.stat().st_size
+        os.kill(person.pid, signal.SIGCONT)
+        assert person.end() == 124
+    assert before == after
