@@ -138,3 +138,7 @@ int fd_high(int fd) {
     close(fd);
     return moved;
 }
+
+bool is_exhausted(int problem) {
+    return problem == EMFILE || problem == ENFILE || problem == ENOMEM;
+}

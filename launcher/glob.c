@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "collect.h"
+#include "fds.h"
 #include "path.h"
 #include "pattern.h"
 #include "places.h"
@@ -54,6 +55,9 @@ struct glob {
  * would open it again; elsewhere it stays closed. */
 static void refuse_closed(const struct glob *glob, const char *path) {
     bool absent = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+    if (is_exhausted(errno)) {
+        refuse("raise ulimit -n", "cannot search %s for a glob of the policy: %s", path, strerror(errno));
+    }
     if (!absent && roots_holding(&glob->launch->roots, path)) {
         refuse("make it readable again: chmod u+rwx", "cannot search %s for a glob of the policy: %s", path, strerror(errno));
     }

@@ -27,10 +27,12 @@ static void add(const char *path, dev_t dev, ino_t ino) {
 
 /* The nearest directory that is there: what is missing may come with those above it. */
 static void watch(int descriptor, const struct file *file) {
+    char *start = mem_take(0);
     const char *dir = path_parent(file->path);
     while (inotify_add_watch(descriptor, dir, EVENTS) < 0 && strcmp(dir, "/") != 0) {
         dir = path_parent(dir);
     }
+    mem_trim(start, 0); /* or a long life with many events would need it all */
 }
 
 static void look(int descriptor, struct file *file) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "collect.h"
+#include "fds.h"
 #include "path.h"
 #include "refuse.h"
 
@@ -59,29 +60,43 @@ static void add_entry(struct search *search, const struct entry *entry) {
     }
 }
 
-static const struct linked *find_linked(const struct search *search, ino_t ino) {
+static bool may_be_linked(const struct search *search, ino_t ino) {
     for (size_t i = 0; i < search->count; i++) {
         if (search->item[i].ino == ino) {
-            return &search->item[i];
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
-static void look_at(struct search *search, int dir, const char *parent, const char *name, const struct linked *linked) {
+/* Two file systems may have a file of that number each. */
+static void look_at(struct search *search, int dir, const char *parent, const char *name) {
     struct stat st;
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == linked->dev && st.st_ino == linked->ino) {
-        add_alias(search->launch, path_join(parent, name), linked->access, "another name of what is closed");
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < search->count; i++) {
+        const struct linked *linked = &search->item[i];
+        if (linked->ino == st.st_ino && linked->dev == st.st_dev) {
+            add_alias(search->launch, path_join(parent, name), linked->access, "another name of what is closed");
+            return;
+        }
+    }
+}
+
+static void refuse_unseen(const char *path) {
+    bool closed = errno == EACCES; /* a workload would open again what it closed */
+    if (closed || is_exhausted(errno)) {
+        refuse(closed ? "make it readable again: chmod u+rwx" : "raise ulimit -n",
+               "cannot search %s for other names of a closed file: %s", path, strerror(errno));
     }
 }
 
 static void visit(struct search *search, int parent, const char *name, const char *path, int depth) {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir && errno == EACCES) { /* a workload would open again what it closed */
-        refuse("make it readable again: chmod u+rwx", "cannot search %s for other names of a closed file", path);
-    }
     if (!dir) {
+        refuse_unseen(path);
         return;
     }
     for (struct dirent *entry; (entry = readdir(dir));) {
@@ -92,9 +107,8 @@ static void visit(struct search *search, int parent, const char *name, const cha
             refuse("give the files that the policy closes one name each: cp F F.new; mv F.new F",
                    "too many files below %s to find the other names of a closed file", path);
         }
-        const struct linked *linked = find_linked(search, entry->d_ino);
-        if (linked) {
-            look_at(search, fd, path, entry->d_name, linked);
+        if (may_be_linked(search, entry->d_ino)) {
+            look_at(search, fd, path, entry->d_name);
         } else if (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN) {
             visit(search, fd, entry->d_name, path_join(path, entry->d_name), depth + 1);
         }

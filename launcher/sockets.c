@@ -2,12 +2,14 @@
  * a path at launch is masked, unless its directory is hidden anyway or a rule names it. The kernel knows the name it
  * was bound to; where another file is found by that name, or a name is relative, the file is searched for. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "collect.h"
+#include "fds.h"
 #include "path.h"
 #include "refuse.h"
 #include "sockdiag.h"
@@ -81,6 +83,9 @@ static bool is_lost(const struct masking *masking, ino_t ino) {
 static void search(struct masking *masking, int parent, const char *name, const char *path, int depth) {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir && is_exhausted(errno)) {
+        refuse("raise ulimit -n", "cannot search %s for sockets of the machine: %s", path, strerror(errno));
+    }
     if (!dir) {
         return;
     }

@@ -1,5 +1,6 @@
 """What a workload closes with chmod in one sandbox must not count as absent in the next."""
 
+import os
 import shlex
 
 import pytest
@@ -75,3 +76,24 @@ def test_a_directory_as_standard_input_is_refused(bench: Bench) -> None:
     done = bench.run_as(["sh", "-c", script], cwd=bench.workspace)
     assert (done.returncode, done.stdout) == (125, "")
     assert "descriptor 0 is a directory" in done.stderr
+
+
+@pytest.mark.parametrize("wanted", ["a match", "another name"])
+def test_a_search_that_runs_out_of_descriptors_is_a_refusal(bench: Bench, wanted: str) -> None:
+    """A workload made the tree; the match lies where it is not looked for without a limit this low."""
+    deep = "/".join("d" * 40)
+    if wanted == "a match":
+        secret = bench.make(f"home/tree/{deep}/id_key", "secret")
+        plan = bench.plan(("glob", "${HOME}/tree", "**/id_key"))
+    else:
+        secret = bench.make(f"home/ws/{deep}/other", "secret")
+        os.link(secret, bench.workspace / "key")
+        plan = bench.plan(("rule", "none", "${WORKSPACE}/key"))
+    command = bench.command(plan, "cat", str(secret))
+    for limit, code in ((1024, 1), (36, 125)):
+        done = bench.run_as(
+            ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *command], cwd=bench.workspace
+        )
+        assert (done.returncode, done.stdout) == (code, ""), limit
+    assert "cannot search" in done.stderr
+    assert "ulimit -n" in done.stderr

@@ -135,7 +135,14 @@ def test_without_a_delegated_cgroup_the_weaker_way_is_said(box: Provisioned) -> 
 
 
 def test_a_service_whose_name_begins_like_a_launchers_cgroup_lives_on(box: Provisioned) -> None:
-    unit = ("env", "XDG_RUNTIME_DIR=/run/user/1000", "systemd-run", "--user", "--quiet", "--unit=fleetbox-agent")
+    unit = (
+        "env",
+        "XDG_RUNTIME_DIR=/run/user/1000",
+        "systemd-run",
+        "--user",
+        "--quiet",
+        "--unit=fleetbox-agent",
+    )
     try:
         box.host.ssh([*unit, "sleep", "60"])
         assert left(box) == ["fleetbox-agent.service"], "or nothing is shown"

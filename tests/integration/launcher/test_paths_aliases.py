@@ -141,3 +141,16 @@ def test_a_protected_parent_cannot_be_renamed_or_exchanged(bench: Bench) -> None
     )
     assert done.stdout == "-1\n"
     assert [path.name for path in (bench.workspace / ".vscode").iterdir()] == ["settings.json"]
+
+
+def test_files_of_one_number_on_two_file_systems_are_both_found_by_their_other_names(bench: Bench) -> None:
+    places = [bench.make(f"home/ws/{name}") for name in ("one", "two")]
+    prepare = "\n".join(
+        f"mount -t tmpfs -o mode=777 none {place}; echo secret > {place}/key; ln {place}/key {place}/other"
+        for place in places
+    )
+    same = f"test $(stat -c %i {places[0]}/key) = $(stat -c %i {places[1]}/key)"
+    plan = bench.plan(*(("rule", "none", f"${{WORKSPACE}}/{place.name}/key") for place in places))
+    done = bench.sh_after(f"{prepare}\n{same}", plan, "cat one/key one/other two/key two/other")
+    assert done.stdout == ""
+    assert done.stderr.count("Permission denied") == 4, done

@@ -66,3 +66,12 @@ def test_other_files_of_the_directory_are_nobodys_business(bench: Bench) -> None
     out, err = said(bench, ".netrc", act)
     assert out == ""
     assert "open to this sandbox" not in err
+
+
+def test_looking_for_them_again_and_again_needs_no_memory(bench: Bench) -> None:
+    """Each file that is made in a watched directory is an occasion, and a sandbox may live for weeks."""
+    bench.make("home/ws/.env", "secret")
+    absent = [("rule", "none", f"${{HOME}}/{'n' * 200}/{'m' * 200}/{i}") for i in range(250)]
+    plan = bench.plan(("rule", "none", "${WORKSPACE}/.env"), *absent)
+    done = bench.sh(plan, "for i in $(seq 300); do : > f; rm f; sleep 0.01; done")
+    assert (done.returncode, done.stderr) == (0, "")
