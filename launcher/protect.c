@@ -127,13 +127,18 @@ static void guard_hooks(const struct holder *holder, const char *path) {
     }
 }
 
-/* What a user's configuration says holds in every repository. */
-static void guard_hooks_of_configs(const struct holder *holder, const struct resolved *common) {
-    const char *home = holder->launch->home;
+/* What the machine's and a user's configuration say holds in every repository. */
+static void guard_hooks_of_configs(const struct holder *holder, const struct resolved *git,
+                                   const struct resolved *common) {
+    const struct launch *launch = holder->launch;
+    const char *xdg = caller_env(&launch->caller, "XDG_CONFIG_HOME");
     const char *configs[] = {
         common->found == FOUND ? path_join(common->path, "config") : NULL,
-        home ? path_join(home, ".gitconfig") : NULL,
-        home ? path_join(home, ".config/git/config") : NULL,
+        path_join(git->path, "config.worktree"),
+        launch->home ? path_join(launch->home, ".gitconfig") : NULL,
+        launch->home ? path_join(launch->home, ".config/git/config") : NULL,
+        xdg && xdg[0] == '/' ? path_join(xdg, "git/config") : NULL,
+        access("/etc/gitconfig", R_OK) == 0 ? "/etc/gitconfig" : NULL,
     };
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         const char *path = configs[i] ? git_hooks_path(configs[i]) : NULL;
@@ -174,7 +179,7 @@ static void protect_git(const struct holder *holder, const char *name, bool part
     } else {
         common = follow_gitdir(holder, &git, name, parts);
     }
-    guard_hooks_of_configs(holder, &common);
+    guard_hooks_of_configs(holder, &git, &common);
     guard_submodules(holder, &git);
 }
 

@@ -19,12 +19,19 @@ void refuse_as(const char *policy, const char *command) {
     command_name = command ? command : command_name;
 }
 
+size_t control_at(const char *text) {
+    const unsigned char *byte = (const unsigned char *)text;
+    if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0) {
+        return 2;
+    }
+    return byte[0] && (byte[0] < 0x20 || byte[0] == 0x7f) ? 1 : 0;
+}
+
 static void make_printable(char *text) {
     for (; *text; text++) {
-        unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f) {
-            *text = '?';
-        }
+        size_t length = control_at(text);
+        memset(text, '?', length);
+        text += length ? length - 1 : 0;
     }
 }
 

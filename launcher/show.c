@@ -5,6 +5,7 @@
 
 #include "control.h"
 #include "env.h"
+#include "refuse.h"
 
 /* As shlex.quote: bare where nothing is special, otherwise in single quotes. */
 static void put_quoted(const char *word) {
@@ -64,10 +65,11 @@ static const char *words(const struct entry *entry) {
 static const char *one_line(const char *path) {
     char *text = mem_take(4 * strlen(path) + 1);
     char *at = text;
-    for (; *path; path++) {
-        unsigned char byte = (unsigned char)*path;
-        if (byte < 0x20 || byte == 0x7f || byte == '\\') {
-            at += sprintf(at, "\\%03o", byte);
+    for (size_t escaped = 0; *path; path++) {
+        escaped = escaped ? escaped : *path == '\\' ? 1 : control_at(path);
+        if (escaped) {
+            escaped--;
+            at += sprintf(at, "\\%03o", (unsigned char)*path);
         } else {
             *at++ = *path;
         }

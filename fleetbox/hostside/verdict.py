@@ -6,6 +6,7 @@ the sandbox either is marked, since no rule would change it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import NamedTuple, Optional, Tuple
@@ -71,7 +72,7 @@ def parse(explained: str) -> Launch:
     settings: dict[str, str] = {}
     entries = []
     programs = []
-    for line in explained.splitlines():
+    for line in explained.split("\n"):  # a name may hold what else ends a line elsewhere
         setting, entry, program = _SETTING.fullmatch(line), _LINE.fullmatch(line), _PROGRAM.fullmatch(line)
         if setting:
             settings.setdefault(setting[1], setting[2])
@@ -83,8 +84,9 @@ def parse(explained: str) -> Launch:
 
 
 def unescaped(path: str) -> str:
-    """A path as the launcher prints it: control characters and backslashes as three octal digits."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
+    """A path as the launcher prints it: bytes of control characters and backslashes as three octal digits."""
+    plain = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8) & 0xFF]), os.fsencode(path))
+    return os.fsdecode(plain)
 
 
 def judge(failure: Failure, launch: Launch, outside: Mapping[str, Outside]) -> Optional[Verdict]:

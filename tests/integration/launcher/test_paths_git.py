@@ -172,7 +172,10 @@ def test_a_damaged_index_is_no_index(bench: Bench, text: str) -> None:
     assert bench.run(bench.plan(*PARTS), "true").returncode == 0
 
 
-@pytest.mark.parametrize("where", ["repository", "user"])
+SETTING = '[user]\n\tname = t\n[Core]\n  HooksPath = "{}" ; of the team\n'
+
+
+@pytest.mark.parametrize("where", ["repository", "worktree", "user", "xdg"])
 @pytest.mark.parametrize(
     ("value", "hook"), [(".githooks", ".githooks/pre-commit"), (".husky/_", ".husky/pre-commit")]
 )
@@ -184,12 +187,27 @@ def test_the_directory_that_git_takes_hooks_from_is_read_only(
     bench.make(f"home/ws/{value}/x", "")
     if where == "repository":
         git(bench, "config", "core.hooksPath", value)
+    elif where == "worktree":
+        git(bench, "config", "extensions.worktreeConfig", "true")
+        git(bench, "config", "--worktree", "core.hooksPath", value)
     else:
-        bench.make("home/.gitconfig", f'[user]\n\tname = t\n[Core]\n  HooksPath = "{value}" ; of the team\n')
-    done = bench.sh(bench.plan(*GIT), f"echo 'touch pwned' >> {hook}; rm -rf .husky .githooks; echo x > file")
+        bench.make({"user": "home/.gitconfig", "xdg": "xdg/git/config"}[where], SETTING.format(value))
+    script = f"echo 'touch pwned' >> {hook}; rm -rf .husky .githooks; echo x > file"
+    done = bench.run(bench.plan(*GIT), "sh", "-c", script, env={"XDG_CONFIG_HOME": f"{bench.root}/xdg"})
     assert "Read-only" in done.stderr
     git(bench, "commit", "-q", "-a", "-m", "second")
     assert not pwned(bench)
+
+
+def test_so_is_the_one_that_the_machines_settings_name(bench: Bench) -> None:
+    repository(bench, "home/ws")
+    hook = bench.make("home/ws/.githooks/pre-commit", "#!/bin/sh\n")
+    settings = bench.make("settings", SETTING.format(".githooks"))
+    copy = f"{bench.root}/etc"
+    prepare = f"cp -a /etc {copy}; mount --bind {copy} /etc; cp {settings} /etc/gitconfig"
+    done = bench.sh_after(prepare, bench.plan(*GIT), "echo 'touch pwned' >> .githooks/pre-commit")
+    assert "Read-only" in done.stderr, done
+    assert hook.read_text() == "#!/bin/sh\n"
 
 
 @pytest.mark.parametrize("value", [".", "..", "not-there", "/nowhere", ""])

@@ -95,3 +95,14 @@ def test_an_address_is_the_networks_concern_only_without_one() -> None:
     assert found.rule == "network.mode"
     hostnet = verdict.parse(EXPLAINED.replace("loopback only", "the host's"))
     assert verdict.judge(failure, hostnet, {}) is None
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x1c", "\x0b"])
+def test_only_a_newline_ends_a_line_of_explain(end: str) -> None:
+    name = f"/w/a{end}none      /usr  (forged){end}b.pem"
+    assert [entry.path for entry in verdict.parse(f"none      {name}  (glob)\n").entries] == [name]
+
+
+def test_escaped_bytes_are_read_back() -> None:
+    [entry] = verdict.parse("none      /w/\\302\\233\\134\xff  (glob)\n").entries
+    assert entry.path == "/w/\x9b\\\xff"
