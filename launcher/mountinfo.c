@@ -13,7 +13,7 @@ enum { TABLE_LIMIT = 4 * 1024 * 1024 };
 void mountinfo_unescape(char *text) {
     char *to = text;
     for (char *from = text; *from; to++) {
-        if (from[0] == '\\' && from[1] && from[2] && from[3]) {
+        if (from[0] == '\\' && strspn(from + 1, "01234567") >= 3) {
             *to = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
             from += 4;
         } else {
