@@ -51,7 +51,8 @@ static bool is_passed(const struct plan *plan, const char *entry) {
 
 /* Windows programs found through PATH would run outside of every Linux namespace. */
 static const char *without_windows(const char *path) {
-    char *kept = mem_copy("", strlen(path));
+    char *kept = mem_take(strlen(path) + 1);
+    kept[0] = '\0';
     while (*path) {
         size_t length = strcspn(path, ":");
         bool windows = length >= 5 && strncmp(path, "/mnt/", 5) == 0;
