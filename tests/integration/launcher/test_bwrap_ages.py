@@ -173,3 +173,19 @@ def test_a_setuid_one_makes_the_same_sandbox_or_says_that_it_must_not_be_setuid(
     assert inside(box, script, ("--workspace", WORKSPACE)) == expected
     box.change("echo 0 > /proc/sys/user/max_user_namespaces")
     assert inside(box, script, ("--workspace", WORKSPACE)) == expected, "it needs no user namespace"
+
+
+def test_a_planted_link_is_refused_and_nothing_is_made_where_it_leads(
+    box: Provisioned, options: tuple[str, ...]
+) -> None:
+    """CVE-2026-87766, which bubblewrap before 0.12 has: it made files behind such a link, on the host."""
+    box.change("install -d -o dev -m 0777 /home/dev/victim")
+    box.change(f"ln -s /oldroot/home/dev/victim {WORKSPACE}/.codex")
+    try:
+        done = box.sh("echo ran", options=options, policy="main")
+        left = box.host.exec(["ls", "-A", "/home/dev/victim"]).stdout
+    finally:
+        box.change(f"rm -r /home/dev/victim {WORKSPACE}/.codex")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert f"symlink below a writable directory: {WORKSPACE}/.codex" in done.stderr
+    assert not left.strip()
