@@ -19,11 +19,11 @@ export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 # What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
 DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client
-TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs openssh-server qemu-system-x86 qemu-utils shellcheck strace user-mode-linux
+TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs gcc libc6-dev openssh-server qemu-system-x86 qemu-utils shellcheck strace user-mode-linux
 
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast lint hosts generate bench-launch bench-peers escape-report packages-demo packages-test clean
+.PHONY: help setup demo test test-fast sanitize fuzz faults lint hosts generate bench-launch bench-peers escape-report packages-demo packages-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -60,6 +60,25 @@ demo: ## three throw-away hosts: provision, push, check, show (root)
 
 test: packages-test setup lint ## everything: lint, unit, contract, integration on real hosts
 	$(PYTEST) -n 2 --dist loadfile
+	@$(MAKE) --no-print-directory sanitize SANITIZED_TESTS="$(SANITIZED_FEW)"
+
+# All but where the address sanitizer cannot run: a glibc before 2.34, and the address space of user-mode Linux.
+SANITIZED_TESTS := tests/integration/launcher -k "not bullseye" \
+  $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_apparmor kernel_cgroup)
+# What of it is part of `make test`.
+SANITIZED_FEW := $(patsubst %,tests/integration/launcher/test_%.py,descriptors exit log paths paths_git plan residue)
+
+sanitize: packages-test setup ## the launcher's tests and the corpora of its parsers under ASan and UBSan (root)
+	@$(BIN)/python launcher/sanitize.py launcher
+	FLEETBOX_LAUNCHER=$(CURDIR)/build/sanitize/fleetbox-run $(PYTEST) -q -n 2 --dist loadfile $(SANITIZED_TESTS)
+
+FUZZ_SECONDS := 60
+fuzz: setup ## libFuzzer on the launch plan's parser for FUZZ_SECONDS; beside it the other parsers share the time
+	$(call need_packages,clang libclang-rt-dev)
+	$(BIN)/python launcher/sanitize.py fuzz $(FUZZ_SECONDS)
+
+faults: packages-test setup ## the whole counts: 1,000 kills, 1,200 launches beside a flipper, every window of a clean-up (root)
+	FLEETBOX_FAULTS=full $(PYTEST) -n 0 tests/faults
 
 test-fast: setup ## the loop of seconds: pure tests only
 	$(PYTEST) -q tests/unit tests/contract
