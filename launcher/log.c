@@ -14,7 +14,8 @@
 /* A line holds four values, each byte of which may need a backslash. */
 enum { VALUE_LIMIT = 700, LINE_SIZE = 256 + 4 * 2 * VALUE_LIMIT };
 /* Above the first limit the older half goes; where that cannot be done, the second one ends the log. */
-enum { FILE_LIMIT = 1 << 20, LAST_LIMIT = 2 * FILE_LIMIT, KEPT = FILE_LIMIT / 2, NAME_SIZE = 128 };
+enum { FILE_LIMIT = 1 << 20, LAST_LIMIT = 2 * FILE_LIMIT, KEPT = FILE_LIMIT / 2 };
+enum { PART_SIZE = 16 * 1024, NAME_SIZE = 128 };
 
 /* Appends `,"key":"value"` with JSON's escapes; long values are cut, so that LINE_SIZE always suffices. */
 static size_t put(char line[LINE_SIZE], size_t at, const char *key, const char *value) {
@@ -50,17 +51,27 @@ static int open_log(const char *path, off_t *size) {
     return fd;
 }
 
-/* The newest whole lines; returns how many bytes they have. */
-static size_t read_tail(int log, off_t size, char tail[KEPT], const char **start) {
-    ssize_t length = pread(log, tail, KEPT, size - KEPT);
-    const char *end = length > 0 ? memchr(tail, '\n', (size_t)length) : NULL;
-    *start = end ? end + 1 : tail;
-    return end ? (size_t)(tail + length - *start) : 0;
+/* The newest whole lines. */
+static bool copy_tail(int log, off_t at, int fresh) {
+    char part[PART_SIZE];
+    bool started = false;
+    for (ssize_t length; (length = pread(log, part, sizeof part, at)) > 0; at += length) {
+        const char *from = started ? part : memchr(part, '\n', (size_t)length);
+        if (!from) {
+            continue;
+        }
+        from += !started;
+        started = true;
+        size_t left = (size_t)(part + length - from);
+        if (write(fresh, from, left) != (ssize_t)left) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* A line that another launch appends to the old file meanwhile is lost; two never do this at once. */
 static void drop_older_half(int log, off_t size, const char *path) {
-    static char tail[KEPT];
     char fresh[NAME_SIZE];
     struct stat st;
     if (flock(log, LOCK_EX | LOCK_NB) != 0 || fstat(log, &st) != 0 || st.st_nlink == 0) {
@@ -72,9 +83,7 @@ static void drop_older_half(int log, off_t size, const char *path) {
     if (fd < 0) {
         return;
     }
-    const char *start;
-    size_t length = read_tail(log, size, tail, &start);
-    bool whole = write(fd, start, length) == (ssize_t)length;
+    bool whole = copy_tail(log, size - KEPT, fd);
     close(fd);
     if (!whole || rename(fresh, path) != 0) {
         unlink(fresh);

@@ -19,6 +19,7 @@
 #include "programs.h"
 #include "refuse.h"
 #include "show.h"
+#include "signals.h"
 #include "state.h"
 #include "supervise.h"
 #include "wsl.h"
@@ -114,6 +115,7 @@ static void parse_options(struct options *options, char **argv) {
 
 static _Noreturn void run_without_sandbox(const struct launch *launch) {
     warn("no sandbox: the policy %s gives full access", launch->plan.policy);
+    signals_give_back();
     execvpe(launch->options.command[0], launch->options.command, (char *const *)launch->caller.env.item);
     int problem = errno;
     dprintf(STDERR_FILENO, "fleetbox-run: cannot execute %s: %s\n", launch->options.command[0], strerror(problem));
@@ -208,6 +210,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--inner") == 0) {
         inner_main(argv + 2);
     }
+    signals_take();
     fds_clean_start();
     static struct launch launch;
     parse_options(&launch.options, argv);

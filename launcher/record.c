@@ -67,10 +67,10 @@ struct strings record_made(int record) {
     size_t length;
     lseek(record, 0, SEEK_SET);
     char *text = read_limited(record, RECORD_LIMIT, &length, "a record of mountpoints");
-    char *save = NULL;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        if (strncmp(line, "made ", 5) == 0 && path_is_plain_relative(line + 5)) {
-            strings_add(&made, line + 5);
+    for (char *end; (end = strchr(text, '\n')); text = end + 1) { /* one without its end was cut off: another name */
+        *end = '\0';
+        if (strncmp(text, "made ", 5) == 0 && path_is_plain_relative(text + 5)) {
+            strings_add(&made, text + 5);
         }
     }
     return made;
@@ -82,9 +82,18 @@ bool record_is_empty(int record) {
 }
 
 static void write_whole(int record, const char *text, off_t at) {
-    size_t length = strlen(text);
-    if (pwrite(record, text, length, at) != (ssize_t)length) {
-        refuse("make room in the state directory", "cannot write a record of mountpoints: %s", strerror(errno));
+    ssize_t done;
+    off_t start = at;
+    for (size_t length = strlen(text); length; length -= (size_t)done) {
+        done = pwrite(record, text, length, at);
+        if (done < 0) {
+            int problem = errno;
+            const char *hint = problem == EFBIG ? "raise ulimit -f" : "make room in the state directory";
+            int cut = ftruncate(record, start); /* or the next line would begin in the middle of this one */
+            refuse(hint, "cannot write a record of mountpoints: %s", strerror(cut == 0 ? problem : errno));
+        }
+        text += done;
+        at += done;
     }
 }
 

@@ -7,6 +7,7 @@
 #include "control.h"
 #include "env.h"
 #include "refuse.h"
+#include "signals.h"
 
 static void pass_on(posix_spawn_file_actions_t *actions, int fd, int as) {
     if (posix_spawn_file_actions_adddup2(actions, fd, as) != 0) {
@@ -40,7 +41,9 @@ pid_t spawn_bwrap(const struct launch *launch, const struct bwrap *bwrap, const 
     sigset_t all;
     sigfillset(&all);
     posix_spawnattr_setsigmask(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    sigset_t taken = signals_taken();
+    posix_spawnattr_setsigdefault(&attributes, &taken);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     pid_t pid;
     int problem = posix_spawn(&pid, mem_text("/proc/self/fd/%d", FD_BWRAP), &actions, &attributes,
                               (char *const *)argv->item, (char *const *)env.item);
