@@ -15,6 +15,7 @@
 
 #include "path.h"
 #include "refuse.h"
+#include "small.h"
 
 #define PREFIX "fleetbox-"
 
@@ -26,13 +27,7 @@ static char own_name[64];
 static int own = -1;
 
 static bool read_text(int dir, const char *name, char text[TEXT_SIZE]) {
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, TEXT_SIZE - 1);
-    if (fd >= 0) {
-        close(fd);
-    }
-    text[length > 0 ? length : 0] = '\0';
-    return length >= 0;
+    return small_read(dir, name, text, TEXT_SIZE) >= 0;
 }
 
 static bool write_text(int dir, const char *name, const char *text) {

@@ -11,6 +11,7 @@
 #include "collect.h"
 #include "path.h"
 #include "refuse.h"
+#include "small.h"
 
 #define NVIDIA_CTL "/dev/nvidiactl"
 #define NVIDIA_PROC "/proc/driver/nvidia"
@@ -84,13 +85,9 @@ static bool pci_has_nvidia(void) {
     bool found = false;
     for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
         char path[PATH_LIMIT];
-        char vendor[8] = "";
+        char vendor[8];
         snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/vendor", entry->d_name);
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0) {
-            found = read(fd, vendor, sizeof vendor - 1) >= 6 && strncmp(vendor, "0x10de", 6) == 0;
-            close(fd);
-        }
+        found = small_read(AT_FDCWD, path, vendor, sizeof vendor) >= 6 && strncmp(vendor, "0x10de", 6) == 0;
     }
     if (dir) {
         closedir(dir);

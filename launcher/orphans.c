@@ -1,6 +1,5 @@
 #include "orphans.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +9,8 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "small.h"
 
 /* Their numbers, as the kernel lists them. */
 struct children {
@@ -21,14 +22,7 @@ static struct children before;
 
 static struct children read_children(void) {
     struct children children;
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, children.text, sizeof children.text - 1);
-    if (fd >= 0) {
-        close(fd);
-    }
-    children.text[length > 0 ? length : 0] = '\0';
+    small_read_children(children.text, sizeof children.text);
     return children;
 }
 

@@ -11,17 +11,12 @@
 
 #include "mem.h"
 #include "path.h"
+#include "small.h"
 
 enum { TEXT_LIMIT = 4096 };
 
-/* The beginning of a small file; "" when it cannot be read. */
 static void read_text(const char *path, char text[TEXT_LIMIT]) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, TEXT_LIMIT - 1);
-    if (fd >= 0) {
-        close(fd);
-    }
-    text[length > 0 ? length : 0] = '\0';
+    small_read(AT_FDCWD, path, text, TEXT_LIMIT);
 }
 
 long surround_setting(const char *path) {

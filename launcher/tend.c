@@ -20,6 +20,7 @@
 
 #include "control.h"
 #include "refuse.h"
+#include "small.h"
 
 enum { REAP_AT_ONCE = 64 };
 
@@ -97,19 +98,8 @@ static void end_descendants(const struct tend *tend) {
         return;
     }
     kill(tend->workload, SIGKILL);
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    for (;;) {
-        char children[4096];
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t length = fd < 0 ? -1 : read(fd, children, sizeof children - 1);
-        if (fd >= 0) {
-            close(fd);
-        }
-        if (length <= 0) {
-            return;
-        }
-        children[length] = '\0';
+    char children[4096];
+    while (small_read_children(children, sizeof children) > 0) {
         char *end;
         for (char *at = children; strtol(at, &end, 10) > 0; at = end) {
             kill((pid_t)strtol(at, NULL, 10), SIGKILL);

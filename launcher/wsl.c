@@ -4,7 +4,8 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "small.h"
 
 enum { VERSION_LIMIT = 1024 };
 
@@ -31,14 +32,6 @@ int wsl_of(const char *version_text) {
 
 int wsl_here(void) {
     char text[VERSION_LIMIT];
-    int fd = open("/proc/version", O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (length <= 0) {
-        return 0;
-    }
-    text[length] = '\0';
+    small_read(AT_FDCWD, "/proc/version", text, sizeof text);
     return wsl_of(text);
 }
