@@ -23,7 +23,7 @@ PROPERTIES: tuple[Property, ...] = (
         "bubblewrap that is used",
         _ENFORCED,
         "the provisioned one, else the first on PATH outside of the working directory and of every writable "
-        "root that nobody but root can replace",
+        "root; root's before the user's own, which only fleetbox run takes at all",
         shown=(f"{_LAUNCHER}/test_bwrap.py", f"{_LAUNCHER}/test_bwrap_fakes.py", "escape:plant-a-bwrap"),
     ),
     Property(
