@@ -29,6 +29,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "wsl2": {"hooks": ["wsl2"]},
     "gpu": {"gpu": "nvidia"},
     "kernel": {"kind": "uml"},
+    "qemu": {"kind": "qemu", "suite": "trixie"},
 }
 PEERS = Path("/opt/peers")
 ARENA = Path("/opt/escape")

@@ -58,6 +58,7 @@ class World:
         self.terminal = -1
         self.kept: dict[str, Any] = {}
         _empty(HOME)
+        HOME.chmod(0o755)  # Debian 13 closes it, and root without capabilities could not come in
         self.make(WORKSPACE)
 
     def at(self, path: str | Path) -> Path:

@@ -70,7 +70,16 @@ show(secret)
 """
 
 ATTEMPTS = (
-    Attempt("read-a-key", "cat ~/.ssh/id_ed25519", MASKS, LESS, "show(secret)", ssh_key, token_came_out),
+    Attempt(
+        "read-a-key",
+        "cat ~/.ssh/id_ed25519",
+        MASKS,
+        LESS,
+        "show(secret)",
+        ssh_key,
+        token_came_out,
+        also=("qemu",),
+    ),
     Attempt(
         "read-a-denied-file",
         "cat ~/.netrc, a file with a mask of its own",
