@@ -5,7 +5,7 @@
     sanitize.py fuzz SECONDS       libFuzzer on the plan, and beside it the other parsers, who share the time;
                                    new inputs: build/fuzz/corpus
 
-A fuzz target NAME is fuzz/NAME.c, linked with the launcher without main.c, refuse.c and what it includes.
+A fuzz target NAME is fuzz/NAME.c; it may include the source whose inside it wants to reach.
 """
 
 import os
@@ -68,22 +68,22 @@ def launcher() -> Path:
 
 
 def parts_of(name: str, compiler: list[str], directory: Path) -> list[str]:
-    """What a fuzz target is linked of."""
-    source = FUZZ / f"{name}.c"
-    included = set(re.findall(r'^#include "../([a-z]+\.c)"$', source.read_text(), re.MULTILINE))
-    left_out = included | {"main.c", "refuse.c", "arena.c"}
-    linked = [path.name for path in sources() if path.name not in left_out]
+    """What a fuzz target is linked of: its own objects, and of the launcher's what those lack."""
     own = objects(compiler, [f"fuzz/{name}.c"], directory / "targets")
-    return [*own, *objects(compiler, ["fuzz/ground.c", "fuzz/pieces.c", *linked], directory)]
+    ground = objects(compiler, ["fuzz/ground.c", "fuzz/pieces.c"], directory)
+    rest = objects(compiler, [path.name for path in sources() if path.name != "main.c"], directory)
+    archive = directory / "launcher.a"
+    archive.unlink(missing_ok=True)
+    run(["ar", "rcs", str(archive), *rest], archive.name)
+    return [*own, *ground, str(archive)]
 
 
 def replay(name: str) -> str:
     """What it says when every input was read and the sanitizers saw nothing; else the end of the program."""
     program = OUTPUT / f"replay-{name}"
-    parts = parts_of(name, GCC, SANITIZED)
-    own = objects(GCC, ["fuzz/replay.c"], SANITIZED / "targets")
-    OUTPUT.mkdir(exist_ok=True)
-    run([*GCC, *parts, *own, "-o", str(program)], name)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    frame = objects(GCC, ["fuzz/replay.c"], SANITIZED / "targets")
+    run([*GCC, *frame, *parts_of(name, GCC, SANITIZED), "-o", str(program)], name)
     files = [str(path) for path in sorted((CORPORA / name).iterdir())]
     done = subprocess.run([str(program), *files], capture_output=True, text=True, check=False)
     if done.returncode != 0:
