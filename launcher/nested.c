@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -47,12 +48,14 @@ static bool is_directory(int dir, const struct name *name) {
     return fstatat(dir, name->text, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A link there is left alone: nothing can be mounted over it. */
+/* A link there is left alone: nothing can be mounted over it. Names longer than NAME_MAX, as vfat, NTFS and FUSE have
+ * them, cannot be guarded. */
 static bool is_repository(int dir, const char *name) {
     struct stat st;
     char git[NAME_MAX + sizeof "/.git"];
-    strcpy(git, name);
-    strcat(git, "/.git");
+    if (snprintf(git, sizeof git, "%s/.git", name) >= (int)sizeof git) {
+        return false;
+    }
     return fstatat(dir, git, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(st.st_mode);
 }
 

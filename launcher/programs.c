@@ -144,7 +144,7 @@ static void note_script(struct launch *launch, const char *program, const char *
 
 static void look_into(struct launch *launch, const char *program, bool scripts) {
     char start[SCRIPT_LINE + 1] = "";
-    int fd = open(program, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(program, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* it may be a FIFO by now */
     if (fd < 0) {
         return;
     }

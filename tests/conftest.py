@@ -26,7 +26,14 @@ WORKLOAD_UID = 12345
 NOBODY = 65534
 
 # Reasons for a skip that hold on CI too. Everything else must run there.
-ALLOWED_ON_CI = ("needs a Mac", "needs a GPU", "needs a WSL kernel", "needs npm peers", "needs AppArmor")
+ALLOWED_ON_CI = (
+    "needs a Mac",
+    "needs a GPU",
+    "needs a WSL kernel",
+    "needs npm peers",
+    "needs FUSE",
+    "needs AppArmor",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

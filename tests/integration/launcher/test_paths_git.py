@@ -1,10 +1,15 @@
 """What the user's next git outside would execute cannot be written inside: real repositories, real git."""
 
+import os
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import REPO
 from tests.integration.launcher.conftest import Bench
 from tests.support.plans import Op
 
@@ -253,3 +258,27 @@ def test_a_link_in_the_place_of_a_nested_repository_is_left_alone(bench: Bench) 
     (bench.workspace / "sub/.git").symlink_to(bench.home / "elsewhere/.git")
     done: subprocess.CompletedProcess[str] = bench.sh(bench.plan(*GIT), "echo evil >> sub/.git/config")
     assert "Read-only" in done.stderr, "where it leads to is outside of what can be written"
+
+
+@contextmanager
+def long_names(place: Path, length: int) -> Iterator[None]:
+    words = [sys.executable, "-m", "tests.support.long_names", str(place), str(length)]
+    with subprocess.Popen(words, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert server.stdout is not None
+            if server.stdout.readline() != b"mounted\n":
+                pytest.skip("needs FUSE, and root to mount it")
+            yield
+        finally:
+            subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
+            server.kill()
+
+
+@pytest.mark.parametrize("length", [256, 261, 1000])
+def test_a_name_longer_than_the_kernels_usual_ones_does_no_harm(bench: Bench, length: int) -> None:
+    """vfat and NTFS have names of up to 765 bytes, FUSE of 1,024 and more."""
+    place = bench.make("home/ws/stick")
+    with long_names(place, length):
+        assert len(os.listdir(place)[0]) == length
+        done = bench.sh(bench.plan(*GIT), "echo fine")
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done
