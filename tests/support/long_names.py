@@ -1,7 +1,7 @@
 """A file system whose names are longer than NAME_MAX, as those of vfat, NTFS and FUSE can be: a FUSE server.
 
 It holds one directory, and in that one another named `.git`; both can be looked at and nothing else.
-Run as root: `python -m tests.support.long_names PLACE LENGTH`; it says `mounted` and serves until it is ended.
+As root: `python -m tests.support.long_names PLACE LENGTH`; it says `mounted` and serves until it is ended.
 """
 
 import ctypes
