@@ -13,6 +13,7 @@
 #include "bindfd.h"
 #include "control.h"
 #include "exact.h"
+#include "fds.h"
 #include "mountinfo.h"
 #include "path.h"
 #include "refuse.h"
@@ -409,9 +410,13 @@ static struct rlimit make_room(const struct carving *carving) {
     return before;
 }
 
-/* A launcher that listens does it another way then. */
+/* A launcher that listens does it another way then, and remembers. That is for want of privilege only: another workload
+ * may use up what there is of namespaces and memory. */
 static _Noreturn void cannot_mount(int control) {
     int problem = errno;
+    if (is_exhausted(problem)) {
+        give_up(control, "there is no room for the mounts of the sandbox: %s", strerror(problem));
+    }
     if (control < 0) {
         give_up(control, "the inner stage cannot mount here, start with --mounts bwrap: %s", strerror(problem));
     }

@@ -140,5 +140,5 @@ int fd_high(int fd) {
 }
 
 bool is_exhausted(int problem) {
-    return problem == EMFILE || problem == ENFILE || problem == ENOMEM;
+    return problem == EMFILE || problem == ENFILE || problem == ENOMEM || problem == ENOSPC;
 }

@@ -13,7 +13,7 @@ void close_on_exec_from(int first);
 /* Moves a descriptor out of the way of the numbers that the sandbox inherits (control.h). */
 int fd_high(int fd);
 
-/* Says nothing about a file: there was no room left to look at it. */
+/* Says nothing about a file or a privilege: there was no room left. */
 bool is_exhausted(int problem);
 
 #endif
