@@ -1,4 +1,4 @@
-"""A host on which mount namespaces run out while a sandbox is being made, as another workload can bring about."""
+"""A host whose mount namespaces run out while a sandbox is being made, as a workload can bring about."""
 
 from collections.abc import Iterator
 from pathlib import Path
