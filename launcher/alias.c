@@ -42,73 +42,102 @@ static bool is_named(const struct launch *launch, const char *path) {
     return false;
 }
 
-void add_alias(struct launch *launch, const char *path, enum access access, const char *why) {
-    if ((access != ACCESS_NONE && !roots_holding(&launch->roots, path)) || is_named(launch, path)) {
+void add_alias(struct launch *launch, const char *path, const struct entry *like, const char *why) {
+    if ((like->access != ACCESS_NONE && !roots_holding(&launch->roots, path)) || is_named(launch, path)) {
         return;
     }
     struct resolved place = resolve(path, &launch->roots);
     if (place.found == FOUND && strcmp(place.path, path) == 0) {
-        struct entry entry = entry_at(&place, access, why);
+        struct entry entry = entry_at(&place, like->access, why);
         entry.narrows = true;
+        entry.secret = like->secret;
+        entry.fleeting = like->fleeting;
         entries_add(&launch->entries, entry);
     }
 }
 
-/* Both are mounts of one file system; ENTRY is seen through FROM. A part of it may be all that TO shows. */
-static void add_where_seen(struct launch *launch, const struct entry *entry, const struct mount *from,
-                           const struct mount *to) {
-    const char *inside = join(from->root, rest_of(entry->path, from->path));
-    const char *here = entry->path;
+/* Where TO shows what is seen at PATH through FROM, both being mounts of one file system; NULL for nowhere. A part of it
+ * may be all that TO shows, and is at `here`. */
+static const char *seen_at(const char *path, const struct mount *from, const struct mount *to, const char **here) {
+    const char *inside = join(from->root, rest_of(path, from->path));
     const char *there = to->path;
+    *here = path;
     if (path_at_or_below(inside, to->root)) {
         there = join(to->path, rest_of(inside, to->root));
     } else if (path_below(to->root, inside)) {
-        here = join(entry->path, rest_of(to->root, inside));
+        *here = join(path, rest_of(to->root, inside));
     } else {
-        return;
+        return NULL;
     }
-    if (strcmp(here, there) != 0 && is_same(here, there)) {
-        add_alias(launch, there, entry->access, "the same as what is closed elsewhere");
-    }
+    return strcmp(*here, there) != 0 && is_same(*here, there) ? there : NULL;
 }
 
-static bool shares_device(const struct mounts *mounts, const struct mount *mount) {
-    for (size_t i = 0; i < mounts->count; i++) {
-        if (&mounts->item[i] != mount && strcmp(mounts->item[i].device, mount->device) == 0) {
+/* All places of the host in order, and those of them that show a file system which another one shows as well. */
+static struct mounts mounts;
+static struct mounts shared;
+
+static bool shares_device(const struct mount *mount) {
+    for (size_t i = 0; i < mounts.count; i++) {
+        if (&mounts.item[i] != mount && strcmp(mounts.item[i].device, mount->device) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* The places that show a file system which another one shows as well. */
-static struct mounts shared_mounts(const struct mounts *mounts) {
-    struct mounts shared = {0};
-    for (size_t i = 0; i < mounts->count; i++) {
-        if (shares_device(mounts, &mounts->item[i])) {
-            shared.item = mem_grow(shared.item, shared.count, &shared.room, sizeof *shared.item);
-            shared.item[shared.count++] = mounts->item[i];
-        }
-    }
-    return shared;
-}
-
-void collect_aliases(struct launch *launch) {
-    struct mounts mounts = {0};
+static void read_mounts(void) {
     if (!mountinfo_read(&mounts) || mounts.count == 0) {
         refuse("mount /proc", "cannot read the mount table");
     }
     qsort(mounts.item, mounts.count, sizeof *mounts.item, by_place);
-    struct mounts shared = shared_mounts(&mounts);
-    size_t count = shared.count ? launch->entries.count : 0;
+    for (size_t i = 0; i < mounts.count; i++) {
+        if (shares_device(&mounts.item[i])) {
+            shared.item = mem_grow(shared.item, shared.count, &shared.room, sizeof *shared.item);
+            shared.item[shared.count++] = mounts.item[i];
+        }
+    }
+}
+
+/* The next place after number `*next` that shows `path`, or a part of it, which is at `here`; NULL for no more. */
+static const char *next_place(const char *path, size_t *next, const char **here) {
+    const struct mount *from =
+        *next < shared.count ? path_holder(mounts.item, mounts.count, sizeof *mounts.item, path) : NULL;
+    while (from && *next < shared.count) {
+        const struct mount *to = &shared.item[(*next)++];
+        const char *there = strcmp(to->device, from->device) == 0 ? seen_at(path, from, to, here) : NULL;
+        if (there) {
+            return there;
+        }
+    }
+    return NULL;
+}
+
+void each_alias(struct launch *launch, const char *dir, void (*act)(struct launch *, const char *)) {
+    size_t next = 0;
+    const char *here;
+    for (const char *there; (there = next_place(dir, &next, &here));) {
+        if (strcmp(here, dir) == 0) {
+            act(launch, there);
+        }
+    }
+}
+
+static void add_aliases(struct launch *launch, const struct entry *entry) {
+    size_t next = 0;
+    const char *here;
+    for (const char *there; (there = next_place(entry->path, &next, &here));) {
+        add_alias(launch, there, entry, "the same as what is closed elsewhere");
+    }
+}
+
+void collect_aliases(struct launch *launch) {
+    read_mounts();
+    size_t count = launch->entries.count;
     for (size_t i = 0; i < count; i++) {
         const struct entry entry = launch->entries.item[i]; /* the list may move */
         bool closed = entry.access == ACCESS_NONE || (entry.access == ACCESS_READ && roots_holding(&launch->roots, entry.path));
-        const struct mount *from = path_holder(mounts.item, mounts.count, sizeof *mounts.item, entry.path);
-        for (size_t m = 0; closed && entry.kind == ENTRY_BIND && from && m < shared.count; m++) {
-            if (strcmp(shared.item[m].device, from->device) == 0) {
-                add_where_seen(launch, &entry, from, &shared.item[m]);
-            }
+        if (closed && entry.kind == ENTRY_BIND) {
+            add_aliases(launch, &entry);
         }
     }
 }

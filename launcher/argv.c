@@ -182,7 +182,7 @@ static uint64_t blocked_signals(void) {
 }
 
 static void add_mounts(const struct launch *launch, struct strings *argv) {
-    struct strings pieces = mountlist_write(&launch->entries);
+    struct strings pieces = mountlist_write(&launch->entries, &launch->frozen);
     ADD(argv, "--chdir", start_dir(launch), "--mounts", pieces.count ? pieces.item[0] : "");
     for (size_t i = 1; i < pieces.count; i++) {
         ADD(argv, "--mounts", pieces.item[i]);
@@ -223,8 +223,10 @@ void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlle
     bool minimal = launch->plan.root == ROOT_MINIMAL;
     if (bwrap->inner_mounts) {
         parts_divide(&launch->entries);
+        frozen_choose(launch);
     } else {
         parts_leave_to_bwrap(&launch->entries);
+        frozen_leave(launch);
     }
     strings_add(argv, controlled ? "bwrap" : bwrap->path);
     add_namespaces(launch, bwrap, controlled, argv);

@@ -10,118 +10,16 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "arrived.h"
 #include "bindfd.h"
+#include "carving.h"
+#include "clones.h"
 #include "control.h"
 #include "exact.h"
 #include "fds.h"
-#include "mountinfo.h"
-#include "path.h"
+#include "filled.h"
 #include "refuse.h"
-#include "scratch.h"
-
-/* Two binds of a writable mount, made before anything covers parts of it. What is below it is bound from these:
- * bound from the mount itself, each would cost as much as there are mounts below it by then. */
-enum clone { CLONE_WRITABLE, CLONE_READ_ONLY };
-static const char *const clone_names[] = {"writable", "read-only"};
-#define FILLED "filled"
-
-struct carving {
-    int control;
-    struct jobs *jobs;
-    struct scratch scratch;
-    struct mounts mounts;
-};
-
-static _Noreturn void fail(const struct carving *carving, const struct job *job, const char *reason) {
-    give_up(carving->control, "%s is not protected as it should be: %s", job->path, reason);
-}
-
-static _Noreturn void fail_errno(const struct carving *carving, const struct job *job) {
-    fail(carving, job, errno == ELOOP ? "a symlink is on the way there" : strerror(errno));
-}
-
-static size_t number_of(const struct carving *carving, const struct job *job) {
-    return (size_t)(job - carving->jobs->item);
-}
-
-static struct stat look(const struct carving *carving, const struct job *job, int fd) {
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        fail_errno(carving, job);
-    }
-    return st;
-}
-
-static void check_identity(const struct carving *carving, const struct job *job, int fd) {
-    struct stat st = look(carving, job, fd);
-    if (!is_exactly(&job->identity, &st)) {
-        fail(carving, job, "another file is there than before");
-    }
-}
-
-static int open_place(const struct carving *carving, const struct job *job) {
-    int fd = open_without_links(AT_FDCWD, job->path);
-    if (fd < 0) {
-        fail_errno(carving, job);
-    }
-    return fd;
-}
-
-/* Writable mounts of bwrap's are the only ones that anything writable can be bound from. */
-static struct job *granted_above(const struct job *job) {
-    struct job *above = job->above;
-    while (above && above->kind != HAS_WRITE && above->kind != JOB_AGAIN && above->kind != HAS_READ) {
-        above = above->above;
-    }
-    return above && above->kind != HAS_READ ? above : NULL;
-}
-
-static bool is_bound(const struct job *job) {
-    return job->kind == JOB_READ || job->kind == JOB_WRITE || job->kind == JOB_PIN || job->kind == JOB_AGAIN;
-}
-
-static enum clone clone_for(const struct job *job) {
-    return job->kind == JOB_READ ? CLONE_READ_ONLY : CLONE_WRITABLE;
-}
-
-/* Where nothing of the host can be seen before the job is done: its mountpoint must be made. */
-static bool lies_in_filled(const struct job *job) {
-    return job->above && (job->above->kind == JOB_NONE || job->above->kind == JOB_TMP);
-}
-
-/* Mounts that reach us between bwrap's last look and ours, while they still could. */
-static bool may_be_writable(const struct carving *carving, const char *path) {
-    if (path_at_or_below(path, "/dev") || path_at_or_below(path, "/proc")) {
-        return true;
-    }
-    for (const struct job *job = mountlist_around(carving->jobs, path); job; job = job->above) {
-        if (job->kind == HAS_WRITE || job->kind == HAS_TMP || job->kind == HAS_DEVICE || job->kind == JOB_AGAIN) {
-            return true;
-        }
-        if (job->kind == HAS_READ) {
-            return false;
-        }
-    }
-    return false;
-}
-
-static void close_late_mounts(const struct carving *carving) {
-    for (size_t i = 0; i < carving->mounts.count; i++) {
-        const struct mount *mount = &carving->mounts.item[i];
-        if (!mount->writable || may_be_writable(carving, mount->path)) {
-            continue;
-        }
-        int fd = open_without_links(AT_FDCWD, mount->path);
-        if (fd < 0 && errno != EMFILE) { /* neither can the workload go there */
-            continue;
-        }
-        if (fd < 0 || (!is_read_only(fd) && !make_read_only(fd))) {
-            give_up(carving->control, "cannot make %s read-only, which was mounted a moment ago: %s", mount->path,
-                    strerror(errno));
-        }
-        close(fd);
-    }
-}
+#include "snapshot.h"
 
 static void verify_granted(const struct carving *carving, const struct job *job) {
     int fd = open_place(carving, job);
@@ -146,192 +44,45 @@ static void make_missing(const struct carving *carving, const struct job *job) {
     close(dir);
 }
 
-/* Below a clone of what bwrap bound; without one only what was opened before anything was covered. */
-static int open_source(const struct job *job) {
-    const struct job *granted = granted_above(job);
-    if (job->kind == JOB_AGAIN || !granted) {
-        return fcntl(job->source, F_DUPFD_CLOEXEC, 3);
-    }
-    const char *below = job->path + strlen(granted->path) + (granted->path[1] ? 1 : 0);
-    return open_without_links(granted->clones.fd[clone_for(job)], below);
-}
-
-static void open_early(const struct carving *carving, struct job *job) {
-    const struct job *granted = granted_above(job);
-    if (job->kind == JOB_AGAIN || !granted) {
-        job->source = open_place(carving, job);
-        check_identity(carving, job, job->source);
-    }
-}
-
-static bool is_read_below(const struct job *job, const struct job *granted) {
-    while (job && job != granted && job->kind != JOB_READ) {
-        job = job->above;
-    }
-    return job && job != granted;
-}
-
-/* What is mounted below a read-only directory is read-only as well. */
-static void close_submounts(const struct carving *carving, const struct job *granted, int clone) {
-    for (size_t i = 0; i < carving->mounts.count; i++) {
-        const char *path = carving->mounts.item[i].path;
-        if (!path_below(path, granted->path) || !is_read_below(mountlist_around(carving->jobs, path), granted)) {
-            continue;
-        }
-        int fd = open_without_links(clone, path + strlen(granted->path) + 1);
-        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) { /* another mount covers it */
-            continue;
-        }
-        if (fd < 0 || (!is_read_only(fd) && !make_read_only(fd))) {
-            give_up(carving->control, "cannot make %s read-only: %s", path, strerror(errno));
-        }
-        close(fd);
-    }
-}
-
-static void clone_granted(const struct carving *carving, struct job *job, enum clone clone) {
-    int place = scratch_make(&carving->scratch, clone_names[clone], number_of(carving, job))
-                    ? scratch_get(&carving->scratch, clone_names[clone], number_of(carving, job))
-                    : -1;
-    int source = open_place(carving, job);
-    check_identity(carving, job, source);
-    if (place < 0 || !bind_fd(source, place, true)) {
-        fail_errno(carving, job);
-    }
-    close(place);
-    close(source);
-    int fd = scratch_get(&carving->scratch, clone_names[clone], number_of(carving, job));
-    if (fd < 0 || (clone == CLONE_READ_ONLY && !make_read_only(fd))) {
-        fail_errno(carving, job);
-    }
-    if (clone == CLONE_READ_ONLY) {
-        close_submounts(carving, job, fd);
-    }
-    job->clones.fd[clone] = fd;
-}
-
-static void make_clones(const struct carving *carving) {
-    for (size_t i = 0; i < carving->jobs->count; i++) {
-        const struct job *job = &carving->jobs->item[i];
-        struct job *granted = is_bound(job) && job->kind != JOB_AGAIN ? granted_above(job) : NULL;
-        if (granted && !granted->clones.wanted[clone_for(job)]) {
-            granted->clones.wanted[clone_for(job)] = true;
-            clone_granted(carving, granted, clone_for(job));
-        }
-    }
-}
-
-static int filled_dir(const struct carving *carving, struct job *job) {
-    size_t number = number_of(carving, job);
-    if (!job->filled) {
-        job->filled = true;
-        if (!scratch_make(&carving->scratch, FILLED, number)) {
-            fail_errno(carving, job);
-        }
-    }
-    int fd = scratch_get(&carving->scratch, FILLED, number);
-    if (fd < 0) {
-        fail_errno(carving, job);
-    }
-    return fd;
-}
-
-static void make_fresh(const struct carving *carving, struct job *job) {
-    int dir = filled_dir(carving, job);
-    if (!mount_fresh(dir)) {
-        fail_errno(carving, job);
-    }
-    close(dir);
-}
-
-/* The directories on the way to a mountpoint; ends with the one that is to hold it. */
-static int make_way(const struct carving *carving, const struct job *job, int dir, const char **name) {
-    const char *rest = job->path + strlen(job->above->path) + 1;
-    for (const char *slash; (slash = strchr(rest, '/')); rest = slash + 1) {
-        const char *part = mem_copy(rest, (size_t)(slash - rest));
-        if (mkdirat(dir, part, 0755) != 0 && errno != EEXIST) {
-            fail_errno(carving, job);
-        }
-        int next = open_without_links(dir, part);
-        close(dir);
-        if (next < 0) {
-            fail_errno(carving, job);
-        }
-        dir = next;
-    }
-    *name = rest;
-    return dir;
-}
-
-static bool is_directory(const struct carving *carving, const struct job *job) {
-    if (job->kind == JOB_TMP || job->kind == JOB_MISSING || job->kind == JOB_NONE) {
-        return true;
-    }
-    int fd = open_source(job);
-    if (fd < 0) {
-        fail_errno(carving, job);
-    }
-    struct stat st = look(carving, job, fd);
-    close(fd);
-    return S_ISDIR(st.st_mode);
-}
-
-static void make_mountpoint(const struct carving *carving, const struct job *job) {
-    const char *name;
-    int dir = make_way(carving, job, filled_dir(carving, job->above), &name);
-    int failed = job->kind == JOB_LINK           ? symlinkat(job->target, dir, name)
-                 : is_directory(carving, job) ? mkdirat(dir, name, 0755)
-                                              : mknodat(dir, name, S_IFREG | 0644, 0);
-    if (failed && errno != EEXIST) {
-        fail_errno(carving, job);
-    }
-    close(dir);
-}
-
-/* What is visible below a mask can be reached, and nothing else is said about it. */
-static void seal(const struct carving *carving) {
-    for (size_t i = 0; i < carving->jobs->count; i++) {
-        const struct job *job = &carving->jobs->item[i];
-        if (job->kind == JOB_NONE && job->filled && !scratch_set_mode(&carving->scratch, FILLED, i, 0111)) {
-            fail_errno(carving, job);
-        }
-    }
-    if (!scratch_seal()) {
-        give_up(carving->control, "cannot make the masks read-only: %s", strerror(errno));
+static void prepare_job(const struct carving *carving, struct job *job) {
+    if (job->kind >= HAS_WRITE) {
+        verify_granted(carving, job);
+    } else if (is_bound(job)) {
+        clones_open_early(carving, job);
+    } else if (job->kind == JOB_MISSING) {
+        make_missing(carving, job);
+    } else if (job->kind == JOB_TMP) {
+        filled_make_fresh(carving, job);
+    } else if (job->kind == JOB_SNAPSHOT) {
+        snapshot_take(carving, job);
     }
 }
 
 /* All that must happen before the first mount covers anything. */
 static void prepare(const struct carving *carving) {
     for (size_t i = 0; i < carving->jobs->count; i++) {
-        struct job *job = &carving->jobs->item[i];
-        if (job->kind >= HAS_WRITE) {
-            verify_granted(carving, job);
-        } else if (is_bound(job)) {
-            open_early(carving, job);
-        } else if (job->kind == JOB_MISSING) {
-            make_missing(carving, job);
-        } else if (job->kind == JOB_TMP) {
-            make_fresh(carving, job);
-        }
+        prepare_job(carving, &carving->jobs->item[i]);
     }
-    make_clones(carving);
+    clones_make(carving);
     for (size_t i = 0; i < carving->jobs->count; i++) {
         if (lies_in_filled(&carving->jobs->item[i])) {
-            make_mountpoint(carving, &carving->jobs->item[i]);
+            filled_make_mountpoint(carving, &carving->jobs->item[i]);
         }
     }
-    seal(carving);
+    filled_close(carving);
+    if (!scratch_seal()) {
+        give_up(carving->control, "cannot make the masks read-only: %s", strerror(errno));
+    }
 }
 
 /* Mask or mount, whatever the job binds; `shared` when it must stay open. */
-static int source_of(const struct carving *carving, const struct job *job, bool is_dir, bool *shared) {
+static int source_of(const struct carving *carving, struct job *job, bool is_dir, bool *shared) {
     *shared = false;
     if (is_bound(job)) {
-        return open_source(job);
+        return clones_source(job);
     }
     if (job->filled || job->kind == JOB_TMP) {
-        return scratch_get(&carving->scratch, FILLED, number_of(carving, job));
+        return filled_dir(carving, job);
     }
     *shared = true;
     return job->kind == JOB_MISSING ? carving->scratch.empty_dir
@@ -339,7 +90,7 @@ static int source_of(const struct carving *carving, const struct job *job, bool 
                                     : carving->scratch.denied_file;
 }
 
-static void do_job(const struct carving *carving, struct job *job) {
+static void cover(const struct carving *carving, struct job *job) {
     bool shared;
     int target = open_place(carving, job);
     struct stat there = look(carving, job, target);
@@ -364,9 +115,40 @@ static void do_job(const struct carving *carving, struct job *job) {
     }
 }
 
+/* Another socket that is there by now is masked like the one that was. */
+static void cover_socket(const struct carving *carving, struct job *job) {
+    int target = open_without_links(AT_FDCWD, job->path);
+    if (target < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) {
+        return;
+    }
+    if (target < 0 || !bind_fd(carving->scratch.denied_file, target, false)) {
+        fail_errno(carving, job);
+    }
+    close(target);
+}
+
+static void do_job(const struct carving *carving, struct job *job) {
+    if (job->kind == JOB_SNAPSHOT) {
+        snapshot_show(carving, job);
+    } else if (job->kind == JOB_SOCKET && !job->shown.known) {
+        cover_socket(carving, job);
+    } else if (!job->shown.known) { /* else a mask that is a part of a snapshot */
+        cover(carving, job);
+    }
+}
+
+/* By the snapshot of what it has bound. */
+static bool is_covered(const struct carving *carving, const struct job *job) {
+    size_t next = number_of(carving, job) + 1;
+    return next < carving->jobs->count && strcmp(carving->jobs->item[next].path, job->path) == 0;
+}
+
 /* Once more by name, as the workload will: a name that was moved meanwhile took its mount along. */
 static void verify(const struct carving *carving, struct job *job) {
     struct stat st;
+    if (is_covered(carving, job) || job->kind == JOB_SOCKET) {
+        return;
+    }
     if (fstatat(AT_FDCWD, job->path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         fail_errno(carving, job);
     }
@@ -374,7 +156,8 @@ static void verify(const struct carving *carving, struct job *job) {
         fail(carving, job, "it was moved meanwhile");
     }
     struct statvfs fs;
-    if (job->kind == JOB_READ && (statvfs(job->path, &fs) != 0 || !(fs.f_flag & ST_RDONLY))) {
+    bool closed = job->kind == JOB_READ || job->kind == JOB_SNAPSHOT;
+    if (closed && (statvfs(job->path, &fs) != 0 || !(fs.f_flag & ST_RDONLY))) {
         fail(carving, job, "it is not read-only");
     }
 }
@@ -436,7 +219,7 @@ void carve(int control, struct jobs *jobs) {
         give_up(control, "cannot read the mount table: %s", strerror(errno));
     }
     struct rlimit limit = make_room(&carving);
-    close_late_mounts(&carving);
+    arrived_close(&carving);
     prepare(&carving);
     each_job(&carving, do_job);
     if (!scratch_close(&carving.scratch)) {

@@ -20,6 +20,7 @@ static enum access access_of(const struct op *op) {
 void add_guard(struct launch *launch, const struct resolved *place, enum access access, const char *why) {
     const struct root *root = roots_holding(&launch->roots, place->path);
     struct entry entry = entry_at(place, access, why);
+    entry.secret = access == ACCESS_NONE;
     if (root) {
         strings_add(&launch->agreed, mem_text("%s %s", access == ACCESS_NONE ? "none" : "read", place->path));
     }
@@ -28,11 +29,12 @@ void add_guard(struct launch *launch, const struct resolved *place, enum access 
         return;
     }
     if (place->found == INACCESSIBLE || !root || strlen(root->path) >= place->missing_at) {
-        bool later = access == ACCESS_NONE && place->found == MISSING && !root;
-        if (later) {
+        if (access == ACCESS_NONE && place->found != INACCESSIBLE && !root) {
             strings_add(&launch->absent, place->path);
+            strings_add(&launch->absent_in, path_parent(mem_copy(place->path, place->missing_at)));
+        } else {
+            skip(launch, place->path, "does not exist, nothing to do");
         }
-        skip(launch, place->path, later ? "does not exist, and can be read once it is made" : "does not exist, nothing to do");
         return;
     }
     /* Where a file stands in the way of the path, that file must not be replaced by a directory. */
@@ -85,7 +87,9 @@ static void add_virtual(struct launch *launch, const struct resolved *place, enu
 
 static void add_rule(struct launch *launch, const struct op *op) {
     enum access access = access_of(op);
+    launch->roots.followed = access == ACCESS_NONE ? &launch->later : NULL;
     struct resolved place = access == ACCESS_WRITE ? find_writable(launch, op->arg[1]) : find(launch, op->arg[1]);
+    launch->roots.followed = NULL;
     if (strcmp(place.path, "/") == 0 && access != ACCESS_READ) {
         refuse("name the directories that are meant", "the policy has a rule \"%s\" for /", op->arg[0]);
     }

@@ -25,9 +25,12 @@ void collect_gpu(struct launch *launch);
 /* Whether the workload may use AF_UNIX; known once the GPU was looked for. */
 bool sockets_allowed(const struct launch *launch);
 
-/* What is closed at one place is closed at another that shows the same. Launches need not agree on it, and it opens
- * nothing. */
-void add_alias(struct launch *launch, const char *path, enum access access, const char *why);
+/* What is closed at one place, as LIKE is, is closed at another that shows the same. Launches need not agree on it,
+ * and it opens nothing. */
+void add_alias(struct launch *launch, const char *path, const struct entry *like, const char *why);
+
+/* Where else the host shows a directory, once the aliases have been collected. */
+void each_alias(struct launch *launch, const char *dir, void (*act)(struct launch *, const char *));
 
 /* One path of a writable root that must stay read-only: the file that is there, or a mountpoint. */
 void add_guard(struct launch *launch, const struct resolved *place, enum access access, const char *why);

@@ -28,6 +28,8 @@ struct entry {
     bool is_dir;
     bool protects;  /* a protected name: nothing below it may be opened for writing again */
     bool linked;    /* a file that has other names */
+    bool secret;    /* denied by the policy: so is whatever gets this name later */
+    bool fleeting;  /* a socket that the host may take away at any moment: then there is nothing to mask */
     bool narrows;   /* only takes away: opens nothing below a mask */
     bool in_root;   /* lies below a writable root: the inner stage verifies it */
     bool reopened;  /* a mask with something visible below it */

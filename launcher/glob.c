@@ -219,11 +219,13 @@ void collect_glob(struct launch *launch, const struct op *op) {
         return;
     }
     glob.roams = finds_anywhere(&glob, base.path);
+    strings_add(&launch->later, base.path);
     visit(&glob, AT_FDCWD, base.path, &(struct directory){base.path, pattern_start(&glob.pattern), 0});
     settle(&glob);
     for (size_t i = 0; i < glob.matched; i++) {
         struct entry entry = entry_at(&glob.match[i].target, ACCESS_NONE, "glob");
         entry.roams = glob.roams;
+        entry.secret = true;
         entries_add(&launch->entries, entry);
     }
 }

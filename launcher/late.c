@@ -2,10 +2,14 @@
 
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "path.h"
 #include "refuse.h"
+
+/* Most launches have ended before. When one that watches ends, the kernel lets it wait for ten milliseconds. */
+enum { SECONDS_UNTIL_WATCHED = 2 };
 
 enum { FILES_LIMIT = 256, EVENTS = IN_CREATE | IN_MOVED_TO | IN_ONLYDIR };
 
@@ -18,6 +22,7 @@ struct file {
 
 static struct file files[FILES_LIMIT];
 static size_t count;
+static bool watched;
 
 static void add(const char *path, dev_t dev, ino_t ino) {
     if (count < FILES_LIMIT) {
@@ -41,7 +46,7 @@ static void look(int descriptor, struct file *file) {
         return;
     }
     bool there = lstat(file->path, &st) == 0;
-    if (!there) {
+    if (!there && descriptor >= 0) {
         watch(descriptor, file);
         there = lstat(file->path, &st) == 0; /* it may have come with its directory */
     }
@@ -53,28 +58,55 @@ static void look(int descriptor, struct file *file) {
 }
 
 int late_watch(const struct launch *launch) {
+    count = 0;
     for (size_t i = 0; i < launch->entries.count; i++) {
         const struct entry *entry = &launch->entries.item[i];
-        if (entry->access == ACCESS_NONE && entry->kind == ENTRY_BIND && !entry->is_dir) {
+        bool denied = entry->access == ACCESS_NONE && entry->kind == ENTRY_BIND && (!entry->is_dir || entry->secret);
+        if (denied && !frozen_hides(launch, path_parent(entry->path))) {
             add(entry->path, entry->dev, entry->ino);
         }
     }
     for (size_t i = 0; i < launch->absent.count; i++) {
-        add(launch->absent.item[i], 0, 0);
+        if (!frozen_hides(launch, launch->absent_in.item[i])) {
+            add(launch->absent.item[i], 0, 0);
+        }
     }
-    int descriptor = count ? inotify_init1(IN_CLOEXEC | IN_NONBLOCK) : -1;
+    if (count == 0) {
+        return -1;
+    }
+    const struct itimerspec soon = {.it_value = {.tv_sec = SECONDS_UNTIL_WATCHED}};
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    timerfd_settime(timer, 0, &soon, NULL);
+    return timer;
+}
+
+static void look_at_all(int descriptor) {
+    for (size_t i = 0; i < count; i++) {
+        look(descriptor, &files[i]);
+    }
+}
+
+static int start(int timer) {
+    close(timer);
+    watched = true;
+    int descriptor = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     for (size_t i = 0; descriptor >= 0 && i < count; i++) {
         watch(descriptor, &files[i]);
-        look(descriptor, &files[i]);
     }
     return descriptor;
 }
 
-void late_look(int descriptor) {
+int late_look(int descriptor) {
     char events[4096];
+    if (!watched) {
+        descriptor = start(descriptor);
+    }
     while (read(descriptor, events, sizeof events) > 0) {
     }
-    for (size_t i = 0; i < count; i++) {
-        look(descriptor, &files[i]);
-    }
+    look_at_all(descriptor);
+    return descriptor;
+}
+
+void late_end(void) {
+    look_at_all(-1);
 }

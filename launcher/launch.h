@@ -7,6 +7,7 @@
 #include "caller.h"
 #include "entries.h"
 #include "files.h"
+#include "frozen.h"
 #include "landlock.h"
 #include "limits.h"
 #include "mem.h"
@@ -41,7 +42,10 @@ struct launch {
     struct entries entries;
     struct strings agreed;  /* "none PATH", "read PATH": what launches over one root must have in common */
     struct strings devices; /* nodes below /dev, bound after the fresh /dev is mounted */
-    struct strings absent;  /* denied outside writable roots, and not there */
+    struct strings absent;    /* denied outside writable roots, and not there */
+    struct strings absent_in; /* in which directory each of them would be made, with those above it */
+    struct strings later;     /* directories in which something denied may match, or take the place of a link */
+    struct frozen frozen;
     struct strings skipped; /* what --explain says about rules without an effect */
     bool gpu_bound;
     bool host_pids; /* no PID namespace: the policy accepts it, and no fresh /proc can be mounted here */

@@ -78,7 +78,8 @@ static void look_at(struct search *search, int dir, const char *parent, const ch
     for (size_t i = 0; i < search->count; i++) {
         const struct linked *linked = &search->item[i];
         if (linked->ino == st.st_ino && linked->dev == st.st_dev) {
-            add_alias(search->launch, path_join(parent, name), linked->access, "another name of what is closed");
+            const struct entry like = {.access = linked->access};
+            add_alias(search->launch, path_join(parent, name), &like, "another name of what is closed");
             return;
         }
     }

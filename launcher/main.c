@@ -219,7 +219,11 @@ int main(int argc, char **argv) {
     size_t count = bwrap_find(&launch, bwraps);
     int filter = argv_filter(&launch);
     if (launch.options.explain) {
-        show_words(&launch, bwraps[0].path, filter);
+        const struct bwrap *first = &bwraps[bwrap_usable(&launch, bwraps, count, 0)];
+        if (first->inner_mounts) {
+            frozen_choose(&launch);
+        }
+        show_words(&launch, first->path, filter);
     } else if (launch.options.dry_run) {
         struct strings command = {0};
         struct bwrap *first = &bwraps[bwrap_usable(&launch, bwraps, count, 0)];

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "files.h"
@@ -23,7 +24,18 @@ void mountinfo_unescape(char *text) {
     *to = '\0';
 }
 
-/* "ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS ...": the options begin with "rw" or "ro". */
+static unsigned long flags_of(char *options) {
+    unsigned long flags = 0;
+    for (char *option; (option = cut(&options, ','));) {
+        flags |= strcmp(option, "ro") == 0       ? MS_RDONLY
+                 : strcmp(option, "nosuid") == 0 ? MS_NOSUID
+                 : strcmp(option, "nodev") == 0  ? MS_NODEV
+                                                 : 0UL;
+    }
+    return flags;
+}
+
+/* "ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS ...". */
 static bool read_line(struct mount *mount, char *line) {
     enum { DEVICE = 2, ROOT, PLACE, OPTIONS, FIELDS };
     char *field[FIELDS];
@@ -35,8 +47,12 @@ static bool read_line(struct mount *mount, char *line) {
     }
     mountinfo_unescape(field[PLACE]);
     mountinfo_unescape(field[ROOT]);
-    bool writable = strncmp(field[OPTIONS], "rw", 2) == 0;
-    *mount = (struct mount){.path = field[PLACE], .device = field[DEVICE], .root = field[ROOT], .writable = writable};
+    *mount = (struct mount){
+        .path = field[PLACE],
+        .device = field[DEVICE],
+        .root = field[ROOT],
+        .flags = flags_of(field[OPTIONS]),
+    };
     return true;
 }
 

@@ -13,10 +13,11 @@
 enum { PIECE_LIMIT = 96 * 1024, ENTRY_LIMIT = 2 * 4 * PATH_LIMIT + 128 };
 
 static const char *const words[] = {
-    [JOB_NONE] = "none",           [JOB_READ] = "read",           [JOB_WRITE] = "write",
+    [JOB_NONE] = "none",           [JOB_SOCKET] = "socket",       [JOB_READ] = "read",           [JOB_WRITE] = "write",
     [JOB_PIN] = "pin",             [JOB_MISSING] = "missing",     [JOB_TMP] = "tmp",
-    [JOB_LINK] = "link",           [JOB_AGAIN] = "again",         [HAS_WRITE] = "bwrap-write",
-    [HAS_READ] = "bwrap-read",     [HAS_TMP] = "bwrap-tmp",       [HAS_DEVICE] = "bwrap-device",
+    [JOB_LINK] = "link",           [JOB_AGAIN] = "again",         [JOB_SNAPSHOT] = "snapshot",
+    [HAS_WRITE] = "bwrap-write",   [HAS_READ] = "bwrap-read",     [HAS_TMP] = "bwrap-tmp",
+    [HAS_DEVICE] = "bwrap-device",
 };
 
 static enum job_kind kind_of(const struct entry *entry) {
@@ -40,7 +41,7 @@ static enum job_kind kind_of(const struct entry *entry) {
     }
     switch (entry->access) {
         case ACCESS_NONE:
-            return JOB_NONE;
+            return entry->fleeting ? JOB_SOCKET : JOB_NONE;
         case ACCESS_READ:
             return alone ? HAS_READ : JOB_READ;
         case ACCESS_WRITE:
@@ -64,49 +65,77 @@ static char *put_escaped(char *to, const char *text) {
     return to;
 }
 
-static size_t put_entry(char *text, const struct entry *entry) {
-    char *to = text + sprintf(text, "%s ", words[kind_of(entry)]);
-    if (entry->ino && entry->kind != ENTRY_TMP) { /* a fresh one is another than the host's */
-        to += sprintf(to, "%x:%x:%ju ", major(entry->dev), minor(entry->dev), (uintmax_t)entry->ino);
+static struct identity identity_of(const struct entry *entry) {
+    bool known = entry->ino && entry->kind != ENTRY_TMP; /* a fresh one is another than the host's */
+    return known ? (struct identity){true, entry->dev, entry->ino} : (struct identity){0};
+}
+
+static char *put_job(char *to, enum job_kind kind, const struct identity *identity, const char *path) {
+    to += sprintf(to, "%s ", words[kind]);
+    if (identity->known) {
+        to += sprintf(to, "%x:%x:%ju ", major(identity->dev), minor(identity->dev), (uintmax_t)identity->ino);
     } else {
         to = stpcpy(to, "- ");
     }
-    to = put_escaped(to, entry->path);
-    if (entry->kind == ENTRY_LINK) {
-        *to++ = ' ';
-        to = put_escaped(to, entry->target);
-    }
-    *to++ = ';';
-    return (size_t)(to - text);
+    return put_escaped(to, path);
 }
 
-/* The piece is the latest thing taken until it is whole. */
-static void finish(struct strings *pieces, char *piece, size_t length) {
-    if (length) {
-        mem_trim(piece, length + 1);
-        strings_add(pieces, piece);
+/* The pieces written so far; the last one is the latest thing taken, until it is whole. */
+struct writing {
+    struct strings pieces;
+    char *piece;
+    char *at;
+};
+
+static void finish_piece(struct writing *writing) {
+    if (writing->piece && writing->at > writing->piece) {
+        mem_trim(writing->piece, (size_t)(writing->at - writing->piece) + 1);
+        strings_add(&writing->pieces, writing->piece);
+    }
+    writing->piece = NULL;
+}
+
+static void write_job(struct writing *writing, enum job_kind kind, const struct identity *identity, const char *path,
+                      const char *target) {
+    if (writing->piece && writing->at - writing->piece + ENTRY_LIMIT > PIECE_LIMIT) {
+        finish_piece(writing);
+    }
+    if (!writing->piece) {
+        writing->piece = writing->at = mem_take(PIECE_LIMIT);
+    }
+    writing->at = put_job(writing->at, kind, identity, path);
+    if (target) {
+        *writing->at++ = ' ';
+        writing->at = put_escaped(writing->at, target);
+    }
+    *writing->at++ = ';';
+    *writing->at = '\0';
+}
+
+/* Those that come before `path`, or all that are left: a snapshot comes after what is bound at its place. */
+static void write_frozen(struct writing *writing, const struct frozen *frozen, size_t *next, const char *path) {
+    while (*next < frozen->count && (!path || path_compare(frozen->item[*next].path, path) < 0)) {
+        const struct frozen_dir *dir = &frozen->item[(*next)++];
+        const struct identity identity = {true, dir->dev, dir->ino};
+        write_job(writing, JOB_SNAPSHOT, &identity, dir->path, NULL);
     }
 }
 
-struct strings mountlist_write(const struct entries *entries) {
-    struct strings pieces = {0};
-    char *piece = mem_take(PIECE_LIMIT);
-    size_t length = 0;
+struct strings mountlist_write(const struct entries *entries, const struct frozen *frozen) {
+    struct writing writing = {0};
+    size_t next = 0;
     for (size_t i = 0; i < entries->count; i++) {
         const struct entry *entry = &entries->item[i];
         if (entry->kind == ENTRY_LINK && entry->made_by == MADE_BY_BWRAP) {
             continue;
         }
-        if (length + ENTRY_LIMIT > PIECE_LIMIT) {
-            finish(&pieces, piece, length);
-            piece = mem_take(PIECE_LIMIT);
-            length = 0;
-        }
-        length += put_entry(piece + length, entry);
-        piece[length] = '\0';
+        const struct identity identity = identity_of(entry);
+        write_frozen(&writing, frozen, &next, entry->path);
+        write_job(&writing, kind_of(entry), &identity, entry->path, entry->kind == ENTRY_LINK ? entry->target : NULL);
     }
-    finish(&pieces, piece, length);
-    return pieces;
+    write_frozen(&writing, frozen, &next, NULL);
+    finish_piece(&writing);
+    return writing.pieces;
 }
 
 static bool read_identity(struct identity *identity, const char *text) {
@@ -177,7 +206,7 @@ void mountlist_nest(struct jobs *jobs) {
     struct job *above = NULL;
     for (size_t i = 0; i < jobs->count; i++) {
         struct job *job = &jobs->item[i];
-        while (above && !path_below(job->path, above->path)) {
+        while (above && !path_at_or_below(job->path, above->path)) {
             above = above->above;
         }
         job->above = above;

@@ -7,10 +7,12 @@
 #include <sys/types.h>
 
 #include "entries.h"
+#include "frozen.h"
 #include "mem.h"
 
 enum job_kind {
     JOB_NONE,    /* a mask */
+    JOB_SOCKET,  /* the same, over what may have gone by then */
     JOB_READ,    /* what is there, read-only */
     JOB_WRITE,   /* writable again, below something that is not */
     JOB_PIN,     /* what is there, as a mount of its own */
@@ -18,6 +20,7 @@ enum job_kind {
     JOB_TMP,     /* a fresh private directory */
     JOB_LINK,    /* a symlink to the target */
     JOB_AGAIN,   /* bwrap bound it; now it is bound again over what covers it */
+    JOB_SNAPSHOT, /* the directory as it is now, whatever others do to its names */
     HAS_WRITE,   /* the others are bwrap's alone: to be verified, and to be known as the surroundings of the rest */
     HAS_READ,
     HAS_TMP,
@@ -44,6 +47,10 @@ struct job {
         int fd[2];
     } clones;              /* of a writable mount, and of what is mounted below it: see enum clone in carve.c */
     struct identity shown; /* what must be seen at the path in the end */
+    int place;             /* JOB_SNAPSHOT: the directory of our own that is shown */
+    struct taken *taken;   /* and what is bound in it: see snapshot.c */
+    size_t taken_count;
+    size_t taken_room;
 };
 
 struct jobs {
@@ -53,7 +60,7 @@ struct jobs {
 };
 
 /* In pieces, because the kernel takes no argument above 128 KiB. */
-struct strings mountlist_write(const struct entries *entries);
+struct strings mountlist_write(const struct entries *entries, const struct frozen *frozen);
 
 /* Adds one piece; the text is changed in place and must stay. False when it is not of this form. */
 bool mountlist_read(struct jobs *jobs, char *text);

@@ -4,13 +4,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "collect.h"
+#include "listing.h"
 #include "path.h"
 
 enum { DEPTH_LIMIT = 4, OPEN_LIMIT = 256 };
@@ -30,15 +29,6 @@ static int depth_of(const char *rel) {
     }
     return depth;
 }
-
-/* As getdents64 gives it. readdir would allocate for each of many small directories. */
-struct name {
-    uint64_t ino;
-    int64_t offset;
-    unsigned short length;
-    unsigned char type;
-    char text[];
-};
 
 static bool is_directory(int dir, const struct name *name) {
     struct stat st;
@@ -60,7 +50,7 @@ static bool is_repository(int dir, const char *name) {
 }
 
 static bool is_searched(const char *name) {
-    static const char *const skipped[] = {".", "..", ".git", "node_modules"};
+    static const char *const skipped[] = {".git", "node_modules"};
     for (size_t i = 0; i < sizeof skipped / sizeof *skipped; i++) {
         if (strcmp(name, skipped[i]) == 0) {
             return false;
@@ -69,37 +59,40 @@ static bool is_searched(const char *name) {
     return true;
 }
 
-static void look_at(struct search *search, int dir, const char *rel, const struct name *name) {
-    if (!is_searched(name->text) || !is_directory(dir, name)) {
-        return;
+struct reading {
+    struct search *search;
+    int dir;
+    const char *rel;
+};
+
+static bool look_at(void *context, const struct name *name) {
+    const struct reading *reading = context;
+    struct search *search = reading->search;
+    if (!is_searched(name->text) || !is_directory(reading->dir, name)) {
+        return true;
     }
-    bool found = is_repository(dir, name->text);
-    bool searched = depth_of(rel) + 1 < DEPTH_LIMIT && search->found.count < OPEN_LIMIT;
+    bool found = is_repository(reading->dir, name->text);
+    bool searched = depth_of(reading->rel) + 1 < DEPTH_LIMIT && search->found.count < OPEN_LIMIT;
     if (!found && !searched) {
-        return;
+        return true;
     }
-    const char *below = *rel ? path_join(rel, name->text) : mem_copy(name->text, strlen(name->text));
+    const char *below = *reading->rel ? path_join(reading->rel, name->text) : mem_copy(name->text, strlen(name->text));
     if (found) {
         protect_nested(search->launch, search->root, below);
     }
     if (searched) {
         strings_add(&search->found, below);
     }
+    return true;
 }
 
 static void read_directory(struct search *search, int root, const char *rel) {
-    _Alignas(struct name) static char buffer[32 * 1024];
     int dir = openat(root, *rel ? rel : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0) {
         return;
     }
-    for (long length; (length = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0;) {
-        const struct name *name;
-        for (long at = 0; at < length; at += name->length) {
-            name = (const struct name *)(const void *)(buffer + at);
-            look_at(search, dir, rel, name);
-        }
-    }
+    struct reading reading = {search, dir, rel};
+    each_name(dir, look_at, &reading);
     close(dir);
 }
 

@@ -49,6 +49,8 @@ static void sort(struct entries *entries) {
         struct entry *same = kept ? &entries->item[kept - 1] : NULL;
         if (same && strcmp(same->path, entry->path) == 0) {
             same->protects |= entry->protects && entry->access == same->access;
+            same->secret |= entry->secret;
+            same->fleeting &= entry->fleeting;
             same->narrows &= entry->narrows;
             same->pinned |= entry->pinned && same->kind == ENTRY_BIND && same->access == ACCESS_WRITE;
             continue;

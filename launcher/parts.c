@@ -61,7 +61,15 @@ void parts_divide(struct entries *entries) {
 }
 
 void parts_leave_to_bwrap(struct entries *entries) {
+    size_t kept = 0;
     for (size_t i = 0; i < entries->count; i++) {
-        entries->item[i].made_by = MADE_BY_BWRAP;
+        struct entry entry = entries->item[i];
+        struct stat st;
+        if (entry.fleeting && lstat(entry.path, &st) != 0) {
+            continue;
+        }
+        entry.made_by = MADE_BY_BWRAP;
+        entries->item[kept++] = entry;
     }
+    entries->count = kept;
 }

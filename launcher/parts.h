@@ -12,7 +12,7 @@ enum maker { MADE_BY_BWRAP = 1 << 0, MADE_BY_INNER = 1 << 1 };
 /* Fills in `made_by` of an ordered list. */
 void parts_divide(struct entries *entries);
 
-/* The old way: everything is bwrap's. */
+/* The old way: everything is bwrap's, which cannot mask what has gone. */
 void parts_leave_to_bwrap(struct entries *entries);
 
 #endif

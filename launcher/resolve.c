@@ -84,6 +84,9 @@ static void follow(struct walk *walk, const struct stat *st) {
         refuse("", "cannot follow the symlink %s", link);
     }
     target[length] = '\0';
+    if (walk->roots->followed) {
+        strings_add(walk->roots->followed, path_parent(mem_copy(link, strlen(link))));
+    }
     char joined[sizeof walk->rest];
     const char *remaining = walk->rest + walk->rest_at;
     if ((size_t)length + 1 + strlen(remaining) >= sizeof joined) {

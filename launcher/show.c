@@ -82,6 +82,27 @@ static void line(const char *what, const char *path, const char *why) {
     printf("%-9s %s  (%s)\n", what, one_line(path), why);
 }
 
+static void skipped(const char *path, const char *reason) {
+    printf("%-9s %s: %s\n", "skipped", one_line(path), reason);
+}
+
+/* What comes later, and is denied. */
+static void show_later(const struct launch *launch) {
+    for (size_t i = 0; i < launch->frozen.count; i++) {
+        line("snapshot", launch->frozen.item[i].path,
+             "names as they are at launch: something denied may get another file");
+    }
+    for (size_t i = 0; i < launch->frozen.left.count; i++) {
+        skipped(launch->frozen.left.item[i], "has too many names for a snapshot, or cannot be listed: "
+                                             "what is denied in it can be read once it is made or replaced");
+    }
+    for (size_t i = 0; i < launch->absent.count; i++) {
+        bool hidden = frozen_hides(launch, launch->absent_in.item[i]);
+        skipped(launch->absent.item[i], hidden ? "does not exist, and is not seen when it is made"
+                                               : "does not exist, and can be read once it is made");
+    }
+}
+
 void show_words(const struct launch *launch, const char *bwrap, int filter) {
     const struct plan *plan = &launch->plan;
     line("policy", plan->policy, plan->digest);
@@ -104,6 +125,7 @@ void show_words(const struct launch *launch, const char *bwrap, int filter) {
         line(words(entry), entry->path, entry->why);
     }
     line("private", "/proc", "default");
+    show_later(launch);
     for (size_t i = 0; i < launch->skipped.count; i++) {
         printf("%-9s %s\n", "skipped", one_line(launch->skipped.item[i]));
     }

@@ -53,7 +53,9 @@ static void mask(struct masking *masking, const struct resolved *place) {
     if (++masking->masked > SOCKET_LIMIT) {
         refuse("deny their directories by rules", "more than %d sockets of the machine are visible", SOCKET_LIMIT);
     }
-    entries_add(&masking->launch->entries, entry_at(place, ACCESS_NONE, "socket of the host"));
+    struct entry entry = entry_at(place, ACCESS_NONE, "socket of the host");
+    entry.fleeting = !roots_holding(&masking->launch->roots, place->path); /* there a workload could have moved it */
+    entries_add(&masking->launch->entries, entry);
 }
 
 /* True when the socket file of that inode, any for 0, lies at PATH, and has this one name only. */

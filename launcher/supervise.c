@@ -40,7 +40,7 @@ struct watch {
     int exec_errno;
     int clock; /* later than the inner stage's own, should that be stopped; -1: no limit */
     bool overdue;
-    int late; /* denied files that are made or replaced; -1: none to look for */
+    int late; /* denied names that are made or replaced; -1: none to look for */
     bool handed; /* the workload's group has the terminal, or would have if it still ran */
     bool wanted; /* it had it once */
 };
@@ -198,7 +198,7 @@ static void watch_until_end(struct watch *watch) {
             read_signal(watch);
         }
         if (ready[3].revents) {
-            late_look(watch->late);
+            watch->late = late_look(watch->late);
         }
         if (ready[2].revents) {
             watch->overdue = true;
@@ -281,6 +281,7 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     close(theirs); /* or the end of the sandbox would never be seen */
     watch.late = late_watch(launch);
     watch_until_end(&watch);
+    late_end();
     end_job(&watch);
     close(watch.signals);
     close(watch.control);
