@@ -55,7 +55,9 @@ def _later(world: World) -> bool:
 
 
 def _place_for_later(world: World) -> None:
-    world.params["path"] = str(world.at("late.sock"))
+    """Not directly in the home, which is shown as it was at launch."""
+    world.make("services")
+    world.params["path"] = str(world.at("services/late.sock"))
 
 
 def _renamed(world: World) -> None:
