@@ -101,11 +101,13 @@ PARITY: tuple[Row, ...] = (
     Row(
         "filesystem.rules",
         _PARTIAL,
-        "bind mounts and masks; a pattern covers what exists at launch, not files that appear later; a "
-        "directory that leads to a denied or read-only path cannot be renamed, and is a mount of its own: "
-        "moving a file out of it copies the file; a denied file is open again once the host replaces it by a "
-        "rename, and one that is made after the launch outside writable directories is open from the start: "
-        "fleetbox-run says either on stderr",
+        "bind mounts and masks; a directory that leads to a denied or read-only path cannot be renamed, and "
+        "is a mount of its own: moving a file out of it copies the file; outside writable directories, one "
+        "that holds something denied is shown as it was at launch; where it cannot be (bubblewrap mounts "
+        "what restricts, only root changes names in it, it is the workspace, too many names), a denied file "
+        "is open again once the host replaces it by a rename, and one that is made later is open from the "
+        "start: fleetbox-run says either on stderr; deeper than where it begins, a pattern covers what is "
+        "there at launch",
         shown=(
             "FBX-FS-005",
             "FBX-FS-006",
