@@ -71,7 +71,13 @@ SEEDS: dict[str, list[bytes]] = {
         b"made ../../etc\nmade /etc\nmade a//b\n",
     ],
     "mountlist": [MOUNTS, b"none - /;", b"read 1:2:3 /a;none 1:2:3 /a/b;write 1:2:3 /a/b/c;"],
-    "pattern": [b"**/.env\na\nb\n.env\n", b"a/*/c?\na\nx\ncd\n", b"**\n.\n", b"*" * 40 + b"\n" + b"a" * 60],
+    "pattern": [
+        b"**/.env\na\nb\n.env\n",
+        b"a/*/c?\na\nx\ncd\n",
+        b"**\n.\n",
+        b"*" * 40 + b"\n" + b"a" * 60,
+        b"a/" * 70 + b"b\na\n",
+    ],
     "git": [
         *(index(version, size) for version in (2, 3, 4) for size in (20, 32)),
         b"gitdir: ../.git/worktrees/one\n",
@@ -95,8 +101,8 @@ def damaged(seed: bytes, chance: random.Random) -> list[bytes]:
 
 
 def main() -> None:
-    chance = random.Random(1)  # noqa: S311 - the same bytes on every run
     for name, seeds in SEEDS.items():
+        chance = random.Random(name)  # noqa: S311 - the same bytes on every run
         directory = CORPUS / name
         directory.mkdir(parents=True, exist_ok=True)
         for old in directory.iterdir():
