@@ -87,8 +87,11 @@ def _decided(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(leaf: Leaf) -> Leaf:
-    entries = None if leaf.entries is None else tuple(sorted(leaf.entries, key=_sort_key))
-    return Leaf(leaf.position, leaf.value, entries)
+    """Sorted, and what is written twice once, where it was written first."""
+    if leaf.entries is None:
+        return leaf
+    first = {entry.value: entry for entry in reversed(leaf.entries)}
+    return Leaf(leaf.position, entries=tuple(sorted(first.values(), key=_sort_key)))
 
 
 def _sort_key(entry: Entry) -> tuple[str, int]:

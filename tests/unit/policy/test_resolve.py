@@ -102,6 +102,12 @@ def test_order_comments_and_files_do_not_count_for_the_digest(tmp_path: Path) ->
     assert one.explicit == two.explicit
 
 
+def test_what_is_written_twice_counts_once(tmp_path: Path) -> None:
+    once = load(tmp_path, "devices: {allow: [/dev/kvm]}\nenvironment: {pass: [EDITOR]}\n")
+    twice = load(tmp_path, "devices: {allow: [/dev/kvm, /dev/kvm]}\nenvironment: {pass: [EDITOR, EDITOR]}\n")
+    assert (twice.digest, twice.devices.allow) == (once.digest, ("/dev/kvm",))
+
+
 @pytest.mark.parametrize("name", ["base", "gpu-workstation", "offline", "read-only"])
 def test_what_show_prints_loads_to_the_same_policy(tmp_path: Path, name: str) -> None:
     policy = load_preset(name)

@@ -157,9 +157,11 @@ def test_a_key_that_only_the_agent_holds_logs_in(server: Server, tmp_path: Path)
     agent = tmp_path / "agent"
     with subprocess.Popen(["ssh-agent", "-D", "-a", agent], stdout=subprocess.DEVNULL) as process:
         try:
-            while not agent.exists():
-                time.sleep(0.01)
             env = {**os.environ, "SSH_AUTH_SOCK": str(agent)}
+            while (
+                subprocess.run(["ssh-add", "-l"], env=env, capture_output=True, check=False).returncode == 2
+            ):
+                time.sleep(0.01)  # it cannot be asked yet; 1 says that it holds no key
             subprocess.run(["ssh-add", "-q", server.folder / "id"], env=env, check=True)
             (server.folder / "id").unlink()
             # The public half stays: with IdentitiesOnly it is what selects the agent's key.
