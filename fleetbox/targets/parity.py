@@ -113,7 +113,10 @@ PARITY: tuple[Row, ...] = (
             "FBX-FS-006",
             f"{_LAUNCHER}/test_paths_rules.py",
             f"{_LAUNCHER}/test_paths_aliases.py",
+            f"{_LAUNCHER}/test_paths_late.py",
+            f"{_LAUNCHER}/test_snapshots.py",
             "escape:secrets",
+            "escape:late",
         ),
         limit=(
             "FBX-FS-005",
