@@ -13,7 +13,7 @@ struct strings {
 
 void *mem_take(size_t size);
 
-/* Gives back what `place`, the latest thing taken, does not need. */
+/* Gives back what `place` does not need, and everything that was taken after it. */
 void mem_trim(void *place, size_t size);
 
 char *mem_copy(const char *text, size_t length);

@@ -8,16 +8,23 @@
 
 enum { PIECES = 1 << 20, ALL = 16 << 20 };
 
-static void *piece[PIECES];
+static struct {
+    void *place;
+    size_t size;
+} piece[PIECES];
 static size_t pieces;
 static size_t taken;
-static size_t latest;
+
+static void give_back(void) {
+    pieces--;
+    taken -= piece[pieces].size;
+    free(piece[pieces].place);
+}
 
 void fuzz_forget(void) {
     while (pieces) {
-        free(piece[--pieces]);
+        give_back();
     }
-    taken = 0;
 }
 
 void *mem_take(size_t size) {
@@ -25,12 +32,15 @@ void *mem_take(size_t size) {
         refuse("split the policy or use a smaller workspace", "the launch needs more than %d MiB of memory", ALL >> 20);
     }
     taken += size;
-    latest = size;
-    return piece[pieces++] = malloc(size ? size : 1);
+    piece[pieces].size = size;
+    return piece[pieces++].place = malloc(size ? size : 1);
 }
 
 void mem_trim(void *place, size_t size) {
-    ASAN_POISON_MEMORY_REGION((char *)place + size, latest - size);
-    taken -= latest - size;
-    latest = size;
+    while (piece[pieces - 1].place != place) {
+        give_back();
+    }
+    ASAN_POISON_MEMORY_REGION((char *)place + size, piece[pieces - 1].size - size);
+    taken -= piece[pieces - 1].size - size;
+    piece[pieces - 1].size = size;
 }

@@ -57,6 +57,11 @@ def test_too_little_memory_is_said(bench: Bench, limit: str, kib: int) -> None:
     assert not (bench.workspace / ".git").exists()
 
 
+def test_only_memory_that_is_used_counts(bench: Bench) -> None:
+    command = bench.command(bench.plan(("protect", ".git")), "echo", "ran")
+    assert limited(bench, f"--data={8 << 20}", command).stdout == "ran\n"
+
+
 @pytest.mark.parametrize("mode", ["workspace-write", "full-access"])
 @pytest.mark.parametrize("word", ["", "-"])
 def test_the_workload_ignores_what_its_caller_ignored(bench: Bench, mode: str, word: str) -> None:
