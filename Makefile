@@ -64,7 +64,7 @@ test: packages-test setup lint ## everything: lint, unit, contract, integration 
 
 # All but where the address sanitizer cannot run: a glibc before 2.34, user-mode Linux, too little memory.
 SANITIZED_TESTS := tests/integration/launcher -k "not bullseye" \
-  $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_apparmor kernel_cgroup ulimits)
+  $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_apparmor on_few_namespaces kernel_cgroup ulimits)
 # What of it is part of `make test`.
 SANITIZED_FEW := $(patsubst %,tests/integration/launcher/test_%.py,descriptors exit log paths paths_git plan residue)
 
