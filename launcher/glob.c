@@ -52,14 +52,16 @@ struct glob {
 };
 
 /* What cannot be looked at hides matches. Below a writable directory the workload may have closed it itself, and
- * would open it again; elsewhere it stays closed. */
+ * would open it again; elsewhere, and where it is another account's, it stays closed. */
 static void refuse_closed(const struct glob *glob, const char *path) {
-    bool absent = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
-    if (is_exhausted(errno)) {
-        refuse("raise ulimit -n", "cannot search %s for a glob of the policy: %s", path, strerror(errno));
+    int problem = errno;
+    bool absent = problem == ENOENT || problem == ENOTDIR || problem == ELOOP;
+    if (is_exhausted(problem)) {
+        refuse("raise ulimit -n", "cannot search %s for a glob of the policy: %s", path, strerror(problem));
     }
-    if (!absent && roots_holding(&glob->launch->roots, path)) {
-        refuse("make it readable again: chmod u+rwx", "cannot search %s for a glob of the policy: %s", path, strerror(errno));
+    if (!absent && roots_holding(&glob->launch->roots, path) && !belongs_to_another(path)) {
+        refuse("make it readable again: chmod u+rwx", "cannot search %s for a glob of the policy: %s", path,
+               strerror(problem));
     }
 }
 

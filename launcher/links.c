@@ -86,10 +86,11 @@ static void look_at(struct search *search, int dir, const char *parent, const ch
 }
 
 static void refuse_unseen(const char *path) {
-    bool closed = errno == EACCES; /* a workload would open again what it closed */
-    if (closed || is_exhausted(errno)) {
+    int problem = errno;
+    bool closed = problem == EACCES && !belongs_to_another(path); /* a workload would open again what it closed */
+    if (closed || is_exhausted(problem)) {
         refuse(closed ? "make it readable again: chmod u+rwx" : "raise ulimit -n",
-               "cannot search %s for other names of a closed file: %s", path, strerror(errno));
+               "cannot search %s for other names of a closed file: %s", path, strerror(problem));
     }
 }
 

@@ -251,3 +251,11 @@ int open_beneath(int dir, const char *rel) {
     }
     return at;
 }
+
+bool belongs_to_another(const char *path) {
+    struct stat st;
+    if (lstat(path, &st) == 0) {
+        return st.st_uid != geteuid();
+    }
+    return strcmp(path, "/") != 0 && belongs_to_another(path_parent(path));
+}

@@ -64,4 +64,8 @@ struct resolved resolve_trusted(const char *path, const struct roots *roots, con
 /* Opens DIR/REL (O_PATH), DIR being canonical; no component may be a symlink. -1 and errno if it cannot. */
 int open_beneath(int dir, const char *rel);
 
+/* Whether another account has PATH, or where that cannot be seen, what holds it: what such a one has closed, no workload
+ * of ours opens again. */
+bool belongs_to_another(const char *path);
+
 #endif

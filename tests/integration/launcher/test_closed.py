@@ -97,3 +97,17 @@ def test_a_search_that_runs_out_of_descriptors_is_a_refusal(bench: Bench, wanted
         assert (done.returncode, done.stdout) == (code, ""), limit
     assert "cannot search" in done.stderr
     assert "ulimit -n" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a directory to another account")
+@pytest.mark.parametrize("ops", [(GLOB,), (("rule", "none", "${WORKSPACE}/key"),)])
+def test_a_directory_that_another_account_has_closed_keeps_nobody_from_working(
+    bench: Bench, ops: tuple[Op, ...]
+) -> None:
+    """As a database in a container leaves one in a workspace, and every account does in a shared /tmp."""
+    bench.make("home/ws/data/.env", "secret")
+    os.link(bench.make("home/ws/key", "secret"), bench.workspace / "other")
+    os.chown(bench.workspace / "data", 4711, 4711)
+    (bench.workspace / "data").chmod(0o700)
+    done = bench.sh(bench.plan(*ops), "chmod 755 data; cat data/.env; echo fine")
+    assert (done.returncode, done.stdout) == (0, "fine\n")
