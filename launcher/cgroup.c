@@ -18,6 +18,10 @@
 #include "small.h"
 
 #define PREFIX "fleetbox-"
+/* The limits are on the one above, or a nested sandbox could mount its own cgroup and take them off. */
+#define INSIDE "sandbox"
+
+#define DEPTH "8" /* not deeper than LEVELS, or what a workload makes there could not be removed */
 
 enum { LEVELS = 16, TEXT_SIZE = 4096, REMOVE_TRIES = 200, TRY_NS = 10 * 1000 * 1000 };
 
@@ -155,6 +159,29 @@ static void kill_listed(int dir) {
     }
 }
 
+/* Empty ones, which a nested sandbox can leave. */
+static void remove_below(int dir, int level) {
+    int listed = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = listed < 0 ? NULL : fdopendir(listed);
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.') {
+            continue;
+        }
+        int below = openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (below >= 0) {
+            kill_listed(below);
+            if (level < LEVELS) {
+                remove_below(below, level + 1);
+            }
+            close(below);
+        }
+        unlinkat(dir, entry->d_name, AT_REMOVEDIR);
+    }
+    if (entries) {
+        closedir(entries);
+    }
+}
+
 /* Ends what is still in it; a killed process leaves a moment later. */
 static bool remove_with_contents(int parent, const char *name, int dir) {
     for (int i = 0; i < REMOVE_TRIES; i++) {
@@ -164,6 +191,7 @@ static bool remove_with_contents(int parent, const char *name, int dir) {
         if (!write_text(dir, "cgroup.kill", "1")) { /* before 5.14 */
             kill_listed(dir);
         }
+        remove_below(dir, 0);
         nanosleep(&(struct timespec){0, TRY_NS}, NULL);
     }
     return false;
@@ -246,7 +274,7 @@ static bool set_limits(const struct limits *limits) {
     if (limits->pids_in_cgroup) { /* the inner stage is one of them */
         done = done && write_text(own, "pids.max", mem_text("%" PRIu64, limits->pids + 1));
     }
-    return done;
+    return done && write_text(own, "cgroup.max.depth", DEPTH) && mkdirat(own, INSIDE, 0755) == 0;
 }
 
 bool cgroup_make(const struct limits *limits) {
@@ -266,5 +294,5 @@ bool cgroup_make(const struct limits *limits) {
 }
 
 bool cgroup_place(pid_t pid) {
-    return write_text(own, "cgroup.procs", mem_text("%d", (int)pid));
+    return write_text(own, INSIDE "/cgroup.procs", mem_text("%d", (int)pid));
 }

@@ -19,6 +19,7 @@ POLICIES = {
     "memory": "process: {limits: {memory: 64MiB}}\n",
     "pids": "process: {limits: {pids: 20}}\n",
     "both": "process: {limits: {memory: 256MiB, pids: 100, wall: 1h}}\n",
+    "nested": "process: {nested_sandboxes: true, limits: {memory: 64MiB}}\n",
 }
 SLICE = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice"
 WAIT = f"until test -e {WORKSPACE}"
@@ -84,6 +85,38 @@ def test_no_more_processes_than_the_policy_says_and_none_is_left(box: Provisione
     done = launch(box, "pids", f"exec python3 -c '{FORK}'")
     assert done.stdout == b"19\n", done
     assert b"process.limits.pids was reached" in done.stderr
+    assert left(box) == []
+
+
+RAISE = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x10000000 | 0x20000 | 0x2000000) == 0
+os.mkdir("/tmp/own")
+assert libc.mount(b"none", b"/tmp/own", b"cgroup2", 0, None) == 0
+def raise_it():
+    try:
+        with open("/tmp/own/memory.max", "w") as file: file.write("max")
+        return "raised"
+    except OSError: return "not raised"
+print(raise_it(), flush=True)
+deep = "/tmp/own"
+try:
+    for _ in range(20):
+        deep += "/deeper"; os.mkdir(deep)
+except OSError: pass
+print(deep.count("deeper") > 1, flush=True)
+held = bytearray(100 << 20)
+print("held")
+"""
+
+
+def test_a_nested_sandbox_cannot_raise_what_its_cgroup_may_have(box: Provisioned) -> None:
+    """It may mount the cgroup that it is in, and owns the files there; this host has no nsdelegate."""
+    box.host.put(f"{WORKSPACE}/raise.py", RAISE.encode())
+    done = launch(box, "nested", f"python3 {WORKSPACE}/raise.py")
+    assert done.stdout == b"not raised\nTrue\n", done
+    assert b"process.limits.memory was reached" in done.stderr
     assert left(box) == []
 
 
