@@ -35,6 +35,7 @@ OURS = frozenset(
         "host-tmp",
         "no-landlock",
         "little-memory",
+        "little-time",
         "nested",
         "own",
         "python-only",
