@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "alone.h"
 #include "collect.h"
 #include "control.h"
 #include "env.h"
@@ -171,9 +172,15 @@ static void add_loader_variables(const struct launch *launch, struct strings *ar
     }
 }
 
+/* As our caller had them: from the first attempt on we block nearly all. */
 static uint64_t blocked_signals(void) {
+    static uint64_t mask;
+    static bool known;
     sigset_t set;
-    uint64_t mask = 0;
+    if (known) {
+        return mask;
+    }
+    known = true;
     sigprocmask(SIG_BLOCK, NULL, &set);
     for (int number = 1; number <= 64; number++) {
         mask |= sigismember(&set, number) == 1 ? UINT64_C(1) << (number - 1) : 0;
@@ -189,17 +196,15 @@ static void add_mounts(const struct launch *launch, struct strings *argv) {
     }
 }
 
-static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
-    ADD(argv, "--", mem_text("/proc/self/fd/%d", FD_SELF), "--inner", "--filter-fd", mem_text("%d", FD_FILTER));
+static void add_channels(bool controlled, struct strings *argv) {
+    ADD(argv, "--inner", "--filter-fd", mem_text("%d", FD_FILTER));
     if (controlled) {
         ADD(argv, "--control-fd", mem_text("%d", FD_CONTROL), "--blocked-signals",
             mem_text("%jx", (uintmax_t)blocked_signals()));
     }
-    if (bwrap->inner_mounts) {
-        add_mounts(launch, argv);
-    } else {
-        add_expected(launch, argv);
-    }
+}
+
+static void add_workload(const struct launch *launch, bool controlled, struct strings *argv) {
     landlock_words(launch, argv);
     limits_words(launch, controlled, argv);
     group_words(launch->new_session, controlled, argv);
@@ -209,7 +214,38 @@ static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bo
     }
 }
 
+static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
+    ADD(argv, "--", mem_text("/proc/self/fd/%d", FD_SELF));
+    add_channels(controlled, argv);
+    if (bwrap->inner_mounts) {
+        add_mounts(launch, argv);
+    } else {
+        add_expected(launch, argv);
+    }
+    add_workload(launch, controlled, argv);
+}
+
+/* Nobody starts it but we, so that what steers a loader reaches no program before the workload. */
+void argv_alone(const struct launch *launch, bool controlled, struct strings *argv) {
+    strings_add(argv, controlled ? "fleetbox-run" : launch->files.self_path);
+    add_channels(controlled, argv);
+    ADD(argv, "--chdir", start_dir(launch), "--session", launch->new_session ? "new" : "same");
+    for (size_t i = 0; i < launch->env.count; i++) {
+        if (env_steers_loader(launch->env.item[i])) {
+            ADD(argv, "--env", launch->env.item[i]);
+        }
+    }
+    struct strings pieces = alone_places(launch);
+    for (size_t i = 0; i < pieces.count; i++) {
+        ADD(argv, "--places", pieces.item[i]);
+    }
+    add_workload(launch, controlled, argv);
+}
+
 int argv_filter(const struct launch *launch) {
+    if (launch->landlock.layers & LANDLOCK_ALONE) {
+        return FILTER_ALONE;
+    }
     bool allowed = sockets_allowed(launch);
     int variant = allowed ? FILTER_UNIX : FILTER_NOUNIX;
     if (launch->files.filter[variant] < 0) {

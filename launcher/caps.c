@@ -13,7 +13,7 @@ static bool get(struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3]) {
 
 /* One set after the other: what this process has, what it could gain by executing, what it would hand on. The
  * kernel ends the loop: it knows which capability is its last. */
-static bool drop_bounding_and_ambient(void) {
+static bool drop_bounding_and_ambient(bool bounding) {
     for (unsigned long cap = 0;; cap++) {
         int there = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
         if (there < 0) {
@@ -23,7 +23,7 @@ static bool drop_bounding_and_ambient(void) {
             prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
             there = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
         }
-        if (there != 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0) {
+        if ((bounding && there != 0) || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0) {
             return false;
         }
     }
@@ -42,11 +42,11 @@ static bool is_any_left(void) {
     return false;
 }
 
-const char *caps_drop(void) {
+const char *caps_drop(bool bounding) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    if (!drop_bounding_and_ambient()) {
+    if (!drop_bounding_and_ambient(bounding)) {
         return "one is left in the bounding or the ambient set";
     }
     if (syscall(SYS_capset, &header, none) != 0 || is_any_left()) {

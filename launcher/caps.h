@@ -2,7 +2,10 @@
 #ifndef FLEETBOX_CAPS_H
 #define FLEETBOX_CAPS_H
 
-/* Gives every capability up, in every set, for good, and reads them back. NULL, or what is wrong. */
-const char *caps_drop(void);
+#include <stdbool.h>
+
+/* Gives every capability up, in every set, for good, and reads them back. NULL, or what is wrong. `bounding` is false for a
+ * process without CAP_SETPCAP: there no_new_privs alone keeps the bounding set from mattering. */
+const char *caps_drop(bool bounding);
 
 #endif

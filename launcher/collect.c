@@ -246,12 +246,14 @@ static void add_tmp(struct launch *launch) {
             continue;
         }
         struct entry entry = entry_at(&place, ACCESS_WRITE, "tmp");
+        if (launch->plan.tmp != TMP_HOST && strcmp(place.path, launch->workspace) == 0) {
+            refuse("work in a directory of your own below it", "the workspace is %s, which the policy %s", place.path,
+                   launch->plan.tmp == TMP_PRIVATE ? "makes private" : "closes");
+        }
         if (launch->plan.tmp == TMP_PRIVATE) {
-            if (strcmp(place.path, launch->workspace) == 0) {
-                refuse("work in a directory of your own below it", "the workspace is %s, which the policy makes private",
-                       place.path);
-            }
             entry.kind = ENTRY_TMP;
+        } else if (launch->plan.tmp == TMP_NONE) {
+            entry.access = ACCESS_NONE;
         } else if (!may_write(launch)) {
             entry.access = ACCESS_READ;
         }

@@ -151,13 +151,19 @@ static int open_current(struct plan *plan, const char *policy) {
 }
 
 static void open_filters(struct trusted *trusted, const struct plan *plan, int dir) {
-    trusted->filter[FILTER_UNIX] = trusted->filter[FILTER_NOUNIX] = -1;
+    static const char *const variants[FILTERS] = {"unix", "nounix", "alone"};
+    for (int variant = 0; variant < FILTERS; variant++) {
+        trusted->filter[variant] = -1;
+    }
     for (size_t i = 0; i < plan->op_count; i++) {
         const struct op *op = &plan->op[i];
         if (op->kind != OP_SECCOMP || strcmp(op->arg[0], ARCH) != 0) {
             continue;
         }
-        int variant = strcmp(op->arg[1], "unix") == 0 ? FILTER_UNIX : FILTER_NOUNIX;
+        int variant = 0;
+        while (strcmp(op->arg[1], variants[variant]) != 0) { /* plan.c knows the same words */
+            variant++;
+        }
         if (trusted->filter[variant] >= 0) {
             refuse("compile the policy again", "the launch plan names two %s filters", op->arg[1]);
         }

@@ -9,7 +9,7 @@
 
 #include "plan.h"
 
-enum { FILTER_UNIX, FILTER_NOUNIX, FILTERS };
+enum { FILTER_UNIX, FILTER_NOUNIX, FILTER_ALONE, FILTERS };
 
 struct trusted {
     const char *plan_dir;     /* canonical; masked in the sandbox when the plan is the caller's own */

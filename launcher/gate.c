@@ -53,6 +53,10 @@ static int namespace_problem(int flags) {
     return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 }
 
+bool gate_has_namespaces(void) {
+    return namespace_problem(CLONE_NEWUSER | CLONE_NEWNS) == 0;
+}
+
 static bool lost_its_privileges(const char *bwrap) {
     struct stat st;
     return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 && stat(bwrap, &st) == 0 && (st.st_mode & S_ISUID) &&

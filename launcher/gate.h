@@ -7,6 +7,9 @@
 /* Whether mounts below /proc keep a fresh one from being mounted in a sandbox. */
 bool gate_proc_is_masked(void);
 
+/* Whether this process can make the namespaces that every sandbox has. */
+bool gate_has_namespaces(void);
+
 /* Before anything else: on WSL1 nothing could work. */
 void gate_refuse_wsl1(int wsl);
 

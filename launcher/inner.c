@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "caps.h"
@@ -25,6 +26,7 @@ struct inner {
     struct tend tend;
     int filter;
     bool carves; /* else bwrap has mounted everything */
+    bool new_session; /* which is bwrap's to make, where there is one */
     struct jobs jobs;
     const char *start_dir; /* entered once everything is mounted: before, it may lie below what covers it now */
     char **expect; /* option, identity and path, as they stand in argv */
@@ -53,6 +55,10 @@ static void parse(struct inner *inner, char **argv) {
             inner->tend.blocked = strtoull(argv[1], NULL, 16);
         } else if (strcmp(*argv, "--chdir") == 0) {
             inner->start_dir = argv[1];
+        } else if (strcmp(*argv, "--session") == 0) {
+            inner->new_session = strcmp(argv[1], "new") == 0;
+        } else if (strcmp(*argv, "--env") == 0) {
+            putenv(argv[1]);
         } else if (strcmp(*argv, "--mounts") == 0 && mountlist_read(&inner->jobs, argv[1])) {
             inner->carves = true;
         } else if ((strcmp(*argv, "--expect") == 0 || strcmp(*argv, "--pinned") == 0) && argv[2]) {
@@ -103,8 +109,24 @@ static void enter_start_dir(const struct inner *inner) {
     }
 }
 
+/* A printed command is the leader of its shell's job, and only who leads nothing can make a session. */
+static void leave_terminal(const struct inner *inner) {
+    if (!inner->new_session) {
+        return;
+    }
+    pid_t pid = getpgrp() == getpid() ? fork() : 0;
+    if (pid > 0) {
+        int status = 0;
+        waitpid(pid, &status, 0);
+        _exit(exit_code(status));
+    }
+    if (pid < 0 || setsid() < 0) {
+        give_up(inner->tend.control, "cannot leave the terminal: %s", strerror(errno));
+    }
+}
+
 static void give_up_capabilities(const struct inner *inner) {
-    const char *problem = caps_drop();
+    const char *problem = caps_drop(!(inner->tend.landlock.layers & LANDLOCK_ALONE));
     if (problem) {
         give_up(inner->tend.control, "cannot give up all privileges: %s", problem);
     }
@@ -120,6 +142,7 @@ void inner_main(char **argv) {
         carve(inner.tend.control, &inner.jobs);
     }
     verify(&inner);
+    leave_terminal(&inner);
     enter_start_dir(&inner);
     give_up_capabilities(&inner);
     load_filter(&inner);

@@ -15,6 +15,7 @@
 #include "exact.h"
 #include "launch.h"
 #include "path.h"
+#include "readable.h"
 #include "refuse.h"
 
 /* The kernel's interface (linux/landlock.h), repeated: the compiler's headers may be older than the kernel. */
@@ -40,13 +41,15 @@ struct path_beneath {
 #define BIT(n) (UINT64_C(1) << (n))
 #define EXECUTE BIT(0)
 #define WRITE_FILE BIT(1)
+#define READ_FILE BIT(2)
+#define READ_DIRECTORY BIT(3)
 #define CHANGE_DIRECTORY (BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12))
 #define REFER BIT(13)     /* a name moves to another directory */
 #define TRUNCATE BIT(14)
 #define IOCTL_DEV BIT(15) /* most ioctls of a device that is opened from now on */
 #define SCOPES (BIT(0) | BIT(1))
 
-enum { ABI_REFER = 2, ABI_TRUNCATE = 3, ABI_IOCTL_DEV = 5, ABI_SCOPES = 6, ABI_NEWEST = 7 };
+enum { ABI_REFER = 2, ABI_TRUNCATE = 3, ABI_IOCTL_DEV = 5, ABI_SCOPES = LANDLOCK_ABI_SCOPES, ABI_NEWEST = 7 };
 
 /* Of what can be written everywhere: the private /dev holds nothing else that can be opened. */
 static const char *const always_writable[] = {
@@ -54,8 +57,11 @@ static const char *const always_writable[] = {
     "/dev/pts",  "/dev/console", "/dev/shm",  "/proc",
 };
 
+/* All that the host's /dev is good for: no terminal but the caller's, no other device. */
+static const char *const base_nodes[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"};
+
 static uint64_t known_to(int abi) {
-    uint64_t rights = EXECUTE | WRITE_FILE | CHANGE_DIRECTORY;
+    uint64_t rights = EXECUTE | WRITE_FILE | READ_FILE | READ_DIRECTORY | CHANGE_DIRECTORY;
     rights |= abi >= ABI_REFER ? REFER : 0;
     rights |= abi >= ABI_TRUNCATE ? TRUNCATE : 0;
     rights |= abi >= ABI_IOCTL_DEV ? IOCTL_DEV : 0;
@@ -69,6 +75,9 @@ static uint64_t handled(const struct landlock *landlock) {
     }
     if (landlock->layers & LANDLOCK_PROGRAMS) {
         rights |= EXECUTE;
+    }
+    if (landlock->layers & LANDLOCK_ALONE) {
+        rights |= EXECUTE | READ_FILE | READ_DIRECTORY;
     }
     return rights & known_to(landlock->abi);
 }
@@ -166,7 +175,7 @@ void landlock_words(const struct launch *launch, struct strings *argv) {
     }
     strings_add(argv, "--landlock");
     strings_add(argv, mem_text("%d:%u", landlock->abi, landlock->layers));
-    if (landlock->layers & LANDLOCK_WRITES) {
+    if ((landlock->layers & LANDLOCK_WRITES) && !(landlock->layers & LANDLOCK_ALONE)) {
         add_writable(launch, argv);
     }
     for (size_t i = 0; i < landlock->programs.count; i++) {
@@ -179,7 +188,9 @@ void landlock_show(const struct launch *launch) {
     const struct landlock *landlock = &launch->landlock;
     if (landlock->layers) {
         printf("%-9s ABI %d%s%s%s\n", "landlock", landlock->abi,
-               landlock->layers & LANDLOCK_WRITES ? ", writing only below what is writable" : "",
+               landlock->layers & LANDLOCK_ALONE    ? ", reading only what is open, writing nothing"
+               : landlock->layers & LANDLOCK_WRITES ? ", writing only below what is writable"
+                                                    : "",
                landlock->layers & LANDLOCK_PROGRAMS ? ", executing only what is listed" : "",
                landlock->layers & LANDLOCK_SCOPES ? ", no abstract socket and no process of the host" : "");
     }
@@ -191,7 +202,10 @@ void landlock_show(const struct launch *launch) {
     }
 }
 
-bool landlock_takes(struct landlock *landlock, const char *option, const char *value) {
+bool landlock_takes(struct landlock *landlock, const char *option, char *value) {
+    if (strcmp(option, "--places") == 0) {
+        return mountlist_read(&landlock->places, value);
+    }
     if (strcmp(option, "--writable") == 0) {
         strings_add(&landlock->writable, value);
     } else if (strcmp(option, "--program") == 0) {
@@ -241,7 +255,7 @@ static bool allow_place(const struct landlock *landlock, int ruleset, const char
 /* The caller's terminal by its own node, which the sandbox's /dev/pts does not show: /dev/stdout leads there. */
 static bool allow_terminals(const struct landlock *landlock, int ruleset) {
     for (int fd = 0; fd < 3; fd++) {
-        if (isatty(fd) && !allow(ruleset, fd, (WRITE_FILE | IOCTL_DEV) & handled(landlock))) {
+        if (isatty(fd) && !allow(ruleset, fd, (READ_FILE | WRITE_FILE | IOCTL_DEV) & handled(landlock))) {
             return false;
         }
     }
@@ -264,6 +278,34 @@ static void allow_writing(const struct landlock *landlock, int ruleset, int cont
     }
 }
 
+struct reading {
+    const struct landlock *landlock;
+    int ruleset;
+};
+
+static bool allow_reading(void *context, int fd, const struct stat *st) {
+    const struct reading *reading = context;
+    uint64_t rights = READ_FILE | (S_ISDIR(st->st_mode) ? READ_DIRECTORY : 0);
+    if (!(reading->landlock->layers & LANDLOCK_PROGRAMS)) {
+        rights |= EXECUTE;
+    }
+    return allow(reading->ruleset, fd, rights & handled(reading->landlock));
+}
+
+/* Nothing can be written but what keeps nothing. */
+static void allow_alone(const struct landlock *landlock, int ruleset, int control) {
+    readable_grant_all(&landlock->places, control, allow_reading, &(struct reading){landlock, ruleset});
+    for (size_t i = 0; i < sizeof base_nodes / sizeof *base_nodes; i++) {
+        uint64_t rights = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV;
+        if (!allow_place(landlock, ruleset, base_nodes[i], rights) && errno != ENOENT) {
+            give_up(control, "Landlock cannot allow %s: %s", base_nodes[i], strerror(errno));
+        }
+    }
+    if (!allow_terminals(landlock, ruleset)) {
+        give_up(control, "Landlock cannot allow the terminal: %s", strerror(errno));
+    }
+}
+
 int landlock_rules(const struct landlock *landlock, int control) {
     if (!landlock->layers) {
         return -1;
@@ -274,7 +316,9 @@ int landlock_rules(const struct landlock *landlock, int control) {
     if (ruleset < 0) {
         give_up(control, "the kernel does not take the Landlock ruleset: %s", strerror(errno));
     }
-    if (landlock->layers & LANDLOCK_WRITES) {
+    if (landlock->layers & LANDLOCK_ALONE) {
+        allow_alone(landlock, ruleset, control);
+    } else if (landlock->layers & LANDLOCK_WRITES) {
         allow_writing(landlock, ruleset, control);
     }
     for (size_t i = 0; i < landlock->programs.count; i++) {

@@ -20,8 +20,8 @@
 #include "refuse.h"
 #include "show.h"
 #include "signals.h"
+#include "start.h"
 #include "state.h"
-#include "supervise.h"
 #include "wsl.h"
 
 #ifndef FLEETBOX_VERSION
@@ -42,7 +42,8 @@ static const char help[] =
     "  --dry-run         print the exact bwrap command, quoted to paste into sh\n"
     "  --explain         print what would be visible and why, one line each\n"
     "  --plan FILE       a launch plan of your own (`fleetbox run` makes one)\n"
-    "  --mounts WHO      who mounts what restricts: inner (default where it can) or bwrap\n"
+    "  --mounts WHO      who mounts what restricts: inner (default where it can), bwrap, or none:\n"
+    "                    no bubblewrap but Landlock alone, where the policy means the same\n"
     "  --version\n"
     "\n"
     "Exit status: CMD's own; 124 out of time; 125 refused; 126 not executable; 127 not found; 128+n ended by signal n.\n"
@@ -98,8 +99,9 @@ static void parse_options(struct options *options, char **argv) {
             usage_error(**word == '-' ? "unknown option: " : "put -- before the command: ", *word);
         }
     }
-    if (options->mounts && strcmp(options->mounts, "inner") != 0 && strcmp(options->mounts, "bwrap") != 0) {
-        usage_error("--mounts takes inner or bwrap, not ", options->mounts);
+    const char *mounts = options->mounts;
+    if (mounts && strcmp(mounts, "inner") != 0 && strcmp(mounts, "bwrap") != 0 && strcmp(mounts, "none") != 0) {
+        usage_error("--mounts takes inner, bwrap or none, not ", mounts);
     }
     static char *no_command[] = {NULL};
     bool given = *word && word[1];
@@ -163,47 +165,33 @@ static void prepare(struct launch *launch) {
     launch->host_pids = launch->plan.host_pids && gate_proc_is_masked();
 }
 
-static struct outcome try_one(struct launch *launch, struct bwrap *bwrap, int filter) {
-    struct strings argv = {0};
-    argv_build(launch, bwrap, true, &argv);
-    struct outcome outcome = supervise(launch, bwrap, &argv, launch->files.filter[filter], launch->locks);
-    if (outcome.cannot_mount) {
-        bwrap_cannot_mount(launch, bwrap);
-        return try_one(launch, bwrap, filter);
-    }
-    return outcome;
+static bool asks_for_alone(const struct launch *launch) {
+    return launch->options.mounts && strcmp(launch->options.mounts, "none") == 0;
 }
 
-/* `last` becomes the one that was tried last. */
-static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size_t count, int filter,
-                               const char **last) {
-    for (size_t i = bwrap_usable(launch, bwraps, count, 0);;) {
-        *last = bwraps[i].path;
-        struct outcome outcome = try_one(launch, &bwraps[i], filter);
-        size_t next = outcome.started ? count : bwrap_usable(launch, bwraps, count, i + 1);
-        if (next == count) {
-            return outcome;
-        }
-        warn("%s could not make the sandbox; trying %s", bwraps[i].path, bwraps[next].path);
-        i = next;
-    }
+/* What is shown without being tried: where no namespace can be made, what would be done then. */
+static bool shows_alone(const struct launch *launch) {
+    bool shows = launch->options.explain || launch->options.dry_run;
+    return shows && !launch->options.mounts && !alone_problem(launch) && !gate_has_namespaces();
 }
 
-static int run(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
-    limits_prepare(launch);
-    lock_settle(launch->plan.policy, &launch->agreed, &launch->entries);
-    const char *last;
-    struct outcome outcome = try_each(launch, bwraps, count, filter, &last);
-    if (!outcome.started && launch->plan.host_pids && !launch->host_pids) {
-        warn("trying without a PID namespace, which the policy accepts");
-        launch->host_pids = true;
-        outcome = try_each(launch, bwraps, count, filter, &last);
+static int without_bwrap(struct launch *launch) {
+    const char *problem = alone_problem(launch);
+    if (problem) {
+        refuse("leave --mounts out", "Landlock alone would be less than this policy: %s", problem);
     }
-    if (!outcome.started) {
-        alone_say(launch);
-        gate_refuse(launch, last, outcome.code);
+    alone_choose(launch);
+    int filter = argv_filter(launch);
+    if (launch->options.explain) {
+        show_words(launch, NULL, filter);
+    } else if (launch->options.dry_run) {
+        struct strings command = {0};
+        argv_alone(launch, false, &command);
+        show_command(launch, &command, filter);
+    } else {
+        return start_alone(launch);
     }
-    return outcome.code;
+    return fflush(stdout) == 0 ? 0 : EXIT_REFUSED;
 }
 
 int main(int argc, char **argv) {
@@ -215,6 +203,9 @@ int main(int argc, char **argv) {
     static struct launch launch;
     parse_options(&launch.options, argv);
     prepare(&launch);
+    if (asks_for_alone(&launch) || shows_alone(&launch)) {
+        return without_bwrap(&launch);
+    }
     struct bwrap bwraps[BWRAP_CANDIDATES];
     size_t count = bwrap_find(&launch, bwraps);
     int filter = argv_filter(&launch);
@@ -230,7 +221,7 @@ int main(int argc, char **argv) {
         argv_build(&launch, first, false, &command);
         show_command(&launch, &command, filter);
     } else {
-        return run(&launch, bwraps, count, filter);
+        return start_in_bwrap(&launch, bwraps, count, filter);
     }
     return fflush(stdout) == 0 ? 0 : EXIT_REFUSED;
 }

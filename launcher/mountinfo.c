@@ -35,6 +35,15 @@ static unsigned long flags_of(char *options) {
     return flags;
 }
 
+/* What follows the options: "TAG... - TYPE SOURCE OPTIONS", with any number of tags. */
+static const char *type_of(char *rest) {
+    const char *word = "";
+    while (word && strcmp(word, "-") != 0) {
+        word = cut(&rest, ' ');
+    }
+    return word ? cut(&rest, ' ') : NULL;
+}
+
 /* "ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS ...". */
 static bool read_line(struct mount *mount, char *line) {
     enum { DEVICE = 2, ROOT, PLACE, OPTIONS, FIELDS };
@@ -47,10 +56,12 @@ static bool read_line(struct mount *mount, char *line) {
     }
     mountinfo_unescape(field[PLACE]);
     mountinfo_unescape(field[ROOT]);
+    const char *type = type_of(line);
     *mount = (struct mount){
         .path = field[PLACE],
         .device = field[DEVICE],
         .root = field[ROOT],
+        .type = type ? type : "",
         .flags = flags_of(field[OPTIONS]),
     };
     return true;

@@ -9,6 +9,7 @@ struct mount {
     const char *path;   /* first, for path_holder */
     const char *device; /* "MAJOR:MINOR" */
     const char *root;   /* of the file system, what is seen at `path` */
+    const char *type;   /* of the file system */
     unsigned long flags; /* of MS_RDONLY, MS_NOSUID and MS_NODEV */
     size_t number; /* in the order of the table: of one place, the last is on top */
 };

@@ -1,9 +1,11 @@
 #include "orphans.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -19,6 +21,7 @@ struct children {
 
 /* The caller's: after `job & exec fleetbox-run ...` they are ours. */
 static struct children before;
+static bool without_mounts;
 
 static struct children read_children(void) {
     struct children children;
@@ -52,7 +55,23 @@ static bool has_our_mounts(pid_t pid) {
     return stat("/proc/self/ns/mnt", &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino;
 }
 
-void orphans_adopt(void) {
+static long filters_of(const char *process) {
+    char path[64];
+    char text[4096];
+    snprintf(path, sizeof path, "/proc/%s/status", process);
+    small_read(AT_FDCWD, path, text, sizeof text);
+    const char *line = strstr(text, "\nSeccomp_filters:");
+    return line ? strtol(strchr(line, ':') + 1, NULL, 10) : 0;
+}
+
+static bool is_ours(pid_t pid) {
+    char name[32];
+    snprintf(name, sizeof name, "%d", (int)pid);
+    return without_mounts ? filters_of(name) > filters_of("self") : !has_our_mounts(pid);
+}
+
+void orphans_adopt(bool alone) {
+    without_mounts = alone;
     before = read_children();
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
@@ -64,7 +83,7 @@ void orphans_end(void) {
         const char *at = children.text;
         any = false;
         for (pid_t pid; (pid = next(&at)) > 0;) {
-            if (!is_listed(&before, pid) && !has_our_mounts(pid) && kill(pid, SIGKILL) == 0) {
+            if (!is_listed(&before, pid) && is_ours(pid) && kill(pid, SIGKILL) == 0) {
                 waitpid(pid, NULL, 0);
                 any = true;
             }

@@ -2,8 +2,11 @@
 #ifndef FLEETBOX_ORPHANS_H
 #define FLEETBOX_ORPHANS_H
 
-/* From here on orphans come to this process. Before bwrap is started: what is there already stays. */
-void orphans_adopt(void);
+#include <stdbool.h>
+
+/* From here on orphans come to this process. Before bwrap is started: what is there already stays. `alone`: the sandbox has no
+ * mounts of its own, and its processes are known by their filter. */
+void orphans_adopt(bool alone);
 
 /* Once bwrap is gone. Ends the sandbox's processes, and nobody else's. */
 void orphans_end(void);

@@ -113,7 +113,7 @@ void places_find(struct launch *launch) {
     launch->cwd = canonical_dir(".", "the current directory");
     launch->workspace = launch->options.workspace ? canonical_dir(launch->options.workspace, "the workspace") : launch->cwd;
     launch->tmpdir = caller_env(&launch->caller, "TMPDIR");
-    if (launch->plan.tmp == TMP_PRIVATE || !launch->tmpdir || !path_is_plain_absolute(launch->tmpdir)) {
+    if (launch->plan.tmp != TMP_HOST || !launch->tmpdir || !path_is_plain_absolute(launch->tmpdir)) {
         launch->tmpdir = "/tmp";
     }
     find_homes(launch);

@@ -125,7 +125,7 @@ static bool is_arch(const char *text) {
 }
 
 static bool is_variant(const char *text) {
-    return strcmp(text, "unix") == 0 || strcmp(text, "nounix") == 0;
+    return strcmp(text, "unix") == 0 || strcmp(text, "nounix") == 0 || strcmp(text, "alone") == 0;
 }
 
 /* The length of a leading variable name, 0 for none. */
@@ -181,7 +181,7 @@ static size_t read_head(struct plan *plan, struct reader *reader) {
         {"mode", offsetof(struct plan, mode), {"read-only", "workspace-write", "full-access"}},
         {"root", offsetof(struct plan, root), {"host", "minimal"}},
         {"workspace", offsetof(struct plan, workspace), {"write", "read"}},
-        {"tmp", offsetof(struct plan, tmp), {"private", "host"}},
+        {"tmp", offsetof(struct plan, tmp), {"private", "host", "none"}},
         {"network", offsetof(struct plan, network), {"none", "host"}},
         {"nested", offsetof(struct plan, nested), {"no", "yes"}},
         {"host-pids", offsetof(struct plan, host_pids), {"no", "yes"}},

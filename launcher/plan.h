@@ -13,7 +13,7 @@ enum { PLAN_LIMIT = 256 * 1024, PLAN_RECORDS = 4000, PLAN_ARGS = 3 };
 enum plan_mode { MODE_READ_ONLY, MODE_WORKSPACE_WRITE, MODE_FULL_ACCESS };
 enum plan_root { ROOT_HOST, ROOT_MINIMAL };
 enum plan_workspace { WORKSPACE_WRITE, WORKSPACE_READ };
-enum plan_tmp { TMP_PRIVATE, TMP_HOST };
+enum plan_tmp { TMP_PRIVATE, TMP_HOST, TMP_NONE };
 enum plan_network { NETWORK_NONE, NETWORK_HOST };
 enum plan_switch { SWITCH_NO, SWITCH_YES };
 enum plan_sockets { SOCKETS_AUTO, SOCKETS_NONE, SOCKETS_PRIVATE };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alone.h"
 #include "control.h"
 #include "env.h"
 #include "refuse.h"
@@ -86,8 +87,14 @@ static void skipped(const char *path, const char *reason) {
     printf("%-9s %s: %s\n", "skipped", one_line(path), reason);
 }
 
-/* What comes later, and is denied. */
-static void show_later(const struct launch *launch) {
+/* What comes later, and is denied. Landlock alone grants only what is there. */
+static void show_later(const struct launch *launch, bool alone) {
+    for (size_t i = 0; i < launch->absent.count && alone; i++) {
+        line("none", launch->absent.item[i], "rule; it does not exist, and stays closed once it is made");
+    }
+    if (alone) {
+        return;
+    }
     for (size_t i = 0; i < launch->frozen.count; i++) {
         line("snapshot", launch->frozen.item[i].path,
              "names as they are at launch: something denied may get another file");
@@ -103,29 +110,51 @@ static void show_later(const struct launch *launch) {
     }
 }
 
-void show_words(const struct launch *launch, const char *bwrap, int filter) {
-    const struct plan *plan = &launch->plan;
-    line("policy", plan->policy, plan->digest);
+static void show_maker(const struct launch *launch, const char *bwrap) {
+    if (!bwrap) {
+        line("alone", "no bubblewrap and no namespace: Landlock and seccomp", "allow_host_mounts; it means the same here");
+        line("pids", "the host's", "allow_host_pids");
+        return;
+    }
     line("bwrap", bwrap, launch->files.managed ? "this machine's" : "first on PATH outside what is writable");
     line("user", "namespaces for users, IPC, host name and cgroups", "always");
     line("pids", launch->host_pids ? "the host's" : "only the sandbox's",
          launch->host_pids ? "allow_host_pids, and /proc is masked here" : "always");
+    if (alone_is_accepted(launch)) {
+        const char *problem = alone_problem(launch);
+        line("fallback", problem ? "none" : "Landlock alone, where no namespace can be made",
+             problem ? problem : "allow_host_mounts");
+    }
+}
+
+static const char *sockets_of(int filter) {
+    return filter == FILTER_UNIX    ? "AF_UNIX allowed"
+           : filter == FILTER_ALONE ? "no AF_UNIX, no change of modes and times, no System V objects"
+                                    : "no AF_UNIX";
+}
+
+void show_words(const struct launch *launch, const char *bwrap, int filter) {
+    const struct plan *plan = &launch->plan;
+    line("policy", plan->policy, plan->digest);
+    show_maker(launch, bwrap);
     line("network", plan->network == NETWORK_NONE ? "loopback only" : "the host's", "network.mode");
-    line("seccomp", launch->files.filter_path[filter], filter == FILTER_UNIX ? "AF_UNIX allowed" : "no AF_UNIX");
+    line("seccomp", launch->files.filter_path[filter], sockets_of(filter));
     landlock_show(launch);
     limits_show(launch);
     line(plan->root == ROOT_HOST ? "read" : "none", "/", "filesystem.root");
-    line("private", "/dev", "default");
+    line(bwrap ? "private" : "none", "/dev", bwrap ? "default" : "but for null, zero, full, random, urandom and tty");
     for (size_t i = 0; i < launch->devices.count; i++) {
         line("device", launch->devices.item[i], launch->gpu_bound ? "GPU found at launch, or named" : "named");
     }
-    line("private", "/dev/shm", "default");
+    if (bwrap) {
+        line("private", "/dev/shm", "default");
+    }
     for (size_t i = 0; i < launch->entries.count; i++) {
         const struct entry *entry = &launch->entries.item[i];
         line(words(entry), entry->path, entry->why);
     }
-    line("private", "/proc", "default");
-    show_later(launch);
+    line(bwrap ? "private" : "read", "/proc", "default");
+    show_later(launch, !bwrap);
     for (size_t i = 0; i < launch->skipped.count; i++) {
         printf("%-9s %s\n", "skipped", one_line(launch->skipped.item[i]));
     }

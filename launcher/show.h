@@ -5,6 +5,8 @@
 #include "launch.h"
 
 void show_command(const struct launch *launch, const struct strings *argv, int filter);
+
+/* `bwrap` is NULL where Landlock is alone. */
 void show_words(const struct launch *launch, const char *bwrap, int filter);
 
 #endif

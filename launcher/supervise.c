@@ -276,10 +276,11 @@ struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap,
     int theirs = open_control(&watch);
     take_signals(&watch);
     watch.clock = backup_clock(launch);
-    orphans_adopt();
+    orphans_adopt(launch->landlock.layers & LANDLOCK_ALONE);
     watch.bwrap = spawn_bwrap(launch, bwrap, argv, theirs, filter, locks);
     close(theirs); /* or the end of the sandbox would never be seen */
-    watch.late = late_watch(launch);
+    /* Where Landlock is alone what is made later stays closed. */
+    watch.late = launch->landlock.layers & LANDLOCK_ALONE ? -1 : late_watch(launch);
     watch_until_end(&watch);
     late_end();
     end_job(&watch);

@@ -45,7 +45,7 @@ static int as_shells_say(const char *command, int problem) {
     return searched && !is_on_path(command) ? ENOENT : problem;
 }
 
-bool tend_takes(struct tend *tend, const char *option, const char *value) {
+bool tend_takes(struct tend *tend, const char *option, char *value) {
     return landlock_takes(&tend->landlock, option, value) || limits_takes(&tend->limits, option, value) ||
            group_takes(&tend->group, option, value);
 }
@@ -61,14 +61,34 @@ static void restore_signals(const struct tend *tend) {
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
-/* The workload's side of vfork: our memory is its own until it is executed. Only here is Landlock entered: the inner stage
- * stays outside of its domain, where the workload can neither signal nor trace it, also without a PID namespace. */
+static bool is_alone(const struct tend *tend) {
+    return tend->landlock.layers & LANDLOCK_ALONE;
+}
+
+static void enter(const struct tend *tend, int ruleset) {
+    if (ruleset >= 0 && !landlock_enter(ruleset)) {
+        give_up(tend->control, "the kernel does not take the Landlock ruleset: %s", strerror(errno));
+    }
+}
+
+/* Without any namespace the inner stage binds itself, too, in a domain around the workload's: its kill(-1) then reaches the
+ * workload's processes, all of them at once so that none can fork away, and nobody else's. */
+static void enter_alone(const struct tend *tend, int ruleset) {
+    enter(tend, ruleset);
+    if (kill(getppid(), 0) == 0) {
+        give_up(tend->control, "Landlock does not keep signals inside");
+    }
+}
+
+/* The workload's side of vfork: our memory is its own until it is executed. Only here is its Landlock domain entered: the
+ * inner stage stays outside of it, where the workload can neither signal nor trace it, also without a PID namespace. */
 static _Noreturn void become_workload(struct tend *tend, int ruleset) {
     if (!limits_enter(&tend->limits)) {
         give_up(tend->control, "the kernel does not take the limits of the policy: %s", strerror(errno));
     }
-    if (ruleset >= 0 && !landlock_enter(ruleset)) {
-        give_up(tend->control, "the kernel does not take the Landlock ruleset: %s", strerror(errno));
+    enter(tend, ruleset);
+    if (is_alone(tend)) { /* the inner stage may be killed from outside */
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     }
     group_enter(tend->group);
     restore_signals(tend);
@@ -80,6 +100,9 @@ static _Noreturn void become_workload(struct tend *tend, int ruleset) {
 /* 0, or why the command could not be executed. Without vfork the copy of our tables is 1.5 % of a launch. */
 static int execute(struct tend *tend) {
     int ruleset = landlock_rules(&tend->landlock, tend->control);
+    if (is_alone(tend)) {
+        enter_alone(tend, ruleset);
+    }
     pid_t pid = vfork();
     if (pid == 0) {
         become_workload(tend, ruleset);
@@ -97,7 +120,7 @@ static void end_descendants(const struct tend *tend) {
     if (getpid() == 1) {
         return;
     }
-    kill(tend->workload, SIGKILL);
+    kill(is_alone(tend) ? -1 : tend->workload, SIGKILL);
     char children[4096];
     while (small_read_children(children, sizeof children) > 0) {
         char *end;
@@ -162,11 +185,11 @@ static enum reaped reap(struct tend *tend, int *status) {
     return MORE_TO_COME;
 }
 
-/* First asked to end, then ended: kill(-1) reaches everything in the PID namespace but ourselves. */
+/* First asked to end, then ended: kill(-1) reaches everything in the PID namespace, or in our domain, but ourselves. */
 static void out_of_time(struct tend *tend) {
     if (tend->overdue) {
         tend->clock = -1;
-        kill(getpid() == 1 ? -1 : tend->workload, SIGKILL);
+        kill(getpid() == 1 || is_alone(tend) ? -1 : tend->workload, SIGKILL);
         return;
     }
     tend->overdue = true;

@@ -26,7 +26,7 @@ struct tend {
 };
 
 /* Takes one of the inner stage's arguments that is about the workload's start; false for any other. */
-bool tend_takes(struct tend *tend, const char *option, const char *value);
+bool tend_takes(struct tend *tend, const char *option, char *value);
 
 /* Everything before the workload is done. Ends with its exit status. */
 _Noreturn void tend_workload(struct tend *tend);

@@ -57,6 +57,61 @@ UNLESS_NESTED = frozenset(
         "setns",
     ]
 )
+# Only in a sandbox without bubblewrap.
+ALONE = frozenset(
+    [
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "fchmodat2",
+        "chown",
+        "fchown",
+        "lchown",
+        "fchownat",
+        "utime",
+        "utimes",
+        "futimesat",
+        "utimensat",
+        "setxattr",
+        "lsetxattr",
+        "fsetxattr",
+        "removexattr",
+        "lremovexattr",
+        "fremovexattr",
+        "setxattrat",
+        "removexattrat",
+        "file_setattr",
+        "getxattr",
+        "lgetxattr",
+        "listxattr",
+        "llistxattr",
+        "getxattrat",
+        "listxattrat",
+        "shmget",
+        "shmat",
+        "shmctl",
+        "shmdt",
+        "semget",
+        "semop",
+        "semctl",
+        "semtimedop",
+        "msgget",
+        "msgsnd",
+        "msgrcv",
+        "msgctl",
+        "mq_open",
+        "mq_unlink",
+        "mq_timedsend",
+        "mq_timedreceive",
+        "mq_notify",
+        "mq_getsetattr",
+        "inotify_init",
+        "inotify_init1",
+        "inotify_add_watch",
+        "fanotify_init",
+        "fanotify_mark",
+    ]
+)
 # Refused for some of their arguments only.
 BY_ARGUMENT = frozenset(
     [
@@ -76,6 +131,14 @@ BY_ARGUMENT = frozenset(
         "fchmodat",
         "fchmodat2",
         "mknodat",
+        "setpriority",
+        "ioprio_set",
+        "prlimit64",
+        "sched_setparam",
+        "sched_setscheduler",
+        "sched_setaffinity",
+        "sched_setattr",
+        "migrate_pages",
     ]
 )
-REFUSED = tuple(sorted(ALWAYS | UNLESS_NESTED | BY_ARGUMENT))
+REFUSED = tuple(sorted(ALWAYS | UNLESS_NESTED | ALONE | BY_ARGUMENT))

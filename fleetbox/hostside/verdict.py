@@ -15,7 +15,7 @@ from fleetbox.hostside import calls
 from fleetbox.hostside.strace import Failure
 
 _LINE = re.compile(r"(write|read|none|private|absent|device|link) +(/.*)  \((.*)\)")
-_SETTING = re.compile(r"(policy|network) +(.*)  \(.*\)")
+_SETTING = re.compile(r"(policy|network|alone) +(.*)  \(.*\)")
 _PROGRAM = re.compile(r"program +(/.*)")
 _UNREACHABLE = {"ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "EADDRNOTAVAIL", "ENETDOWN"}
 _OWN_FAMILIES = {"AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX"}
@@ -32,12 +32,16 @@ class Entry(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """What one launch enforces. `entries` are in the order in which the launcher lists them."""
+    """What one launch enforces. `entries` are in the order in which the launcher lists them.
+
+    `alone`: without bubblewrap, so that no directory above a closed place can be listed.
+    """
 
     policy: str
     network: str
     entries: tuple[Entry, ...]
     programs: tuple[str, ...]
+    alone: bool = False
 
     def deciding(self, path: str) -> Entry:
         """The longest place that holds the path; of equal ones the last."""
@@ -64,6 +68,7 @@ class Verdict(NamedTuple):
 
 
 Decision = Tuple[str, str, bool]
+_ALONE = "filesystem.allow_host_mounts"
 _NOWHERE = Entry("read", "/", "filesystem.root")
 
 
@@ -80,7 +85,13 @@ def parse(explained: str) -> Launch:
             entries.append(Entry(entry[1], unescaped(entry[2]), entry[3]))
         elif program:
             programs.append(unescaped(program[1]))
-    return Launch(settings.get("policy", ""), settings.get("network", ""), tuple(entries), tuple(programs))
+    return Launch(
+        settings.get("policy", ""),
+        settings.get("network", ""),
+        tuple(entries),
+        tuple(programs),
+        "alone" in settings,
+    )
 
 
 def unescaped(path: str) -> str:
@@ -91,12 +102,12 @@ def unescaped(path: str) -> str:
 
 def judge(failure: Failure, launch: Launch, outside: Mapping[str, Outside]) -> Optional[Verdict]:
     """The verdict, or None where the policy does not explain the failure."""
-    return _of_filter(failure) or _of_network(failure, launch) or _of_paths(failure, launch, outside)
+    return _of_filter(failure, launch) or _of_network(failure, launch) or _of_paths(failure, launch, outside)
 
 
-def _of_filter(failure: Failure) -> Optional[Verdict]:
+def _of_filter(failure: Failure, launch: Launch) -> Optional[Verdict]:
     subject = " ".join(filter(None, [failure.call, failure.detail]))
-    rule = _of_socket(failure) if failure.call in _SOCKETS else _of_call(failure)
+    rule = _of_socket(failure) if failure.call in _SOCKETS else _of_call(failure, launch)
     return Verdict(subject, *rule) if rule else None
 
 
@@ -112,7 +123,9 @@ def _of_socket(failure: Failure) -> Optional[tuple[str, str]]:
     return "always", "no sockets of this family in a sandbox"
 
 
-def _of_call(failure: Failure) -> Optional[tuple[str, str]]:
+def _of_call(failure: Failure, launch: Launch) -> Optional[tuple[str, str]]:
+    if launch.alone and failure.call in calls.ALONE and failure.errno in ("ENOSYS", "EOPNOTSUPP"):
+        return _ALONE, "not there in a sandbox without bubblewrap"
     if failure.errno != "EPERM":
         return None
     if failure.call in calls.UNLESS_NESTED or failure.detail.startswith("CLONE_NEW"):
@@ -148,6 +161,8 @@ def _of_path(failure: Failure, path: str, launch: Launch, outside: Optional[Outs
     elif failure.call in ("execve", "execveat") and failure.errno == "EACCES" and entry.access != "none":
         listed = launch.programs and there.execute
         found = ("process.allowed_binaries", "this program is not among them", False) if listed else None
+    elif launch.alone and failure.errno == "EACCES" and _is_above_closed(path, launch):
+        found = (_ALONE, "without bubblewrap no directory above a closed place can be listed", not there.read)
     else:
         found = _of_entry(failure.errno, path, entry, there)
     return Verdict(f"{failure.call} {path}", *found) if found else None
@@ -172,6 +187,11 @@ def _of_entry(errno: str, path: str, entry: Entry, there: Outside) -> Optional[D
     if entry.access in ("read", "absent") and there.write and errno == "EACCES":
         return _named(entry), "read-only in the sandbox", False
     return None
+
+
+def _is_above_closed(path: str, launch: Launch) -> bool:
+    closed = (entry.path for entry in launch.entries if entry.access == "none")
+    return any(place != path and _holds(path, place) for place in closed)
 
 
 def _of_mountpoint(failure: Failure, path: str, entry: Entry, launch: Launch) -> Optional[Decision]:

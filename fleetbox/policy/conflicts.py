@@ -136,10 +136,11 @@ def _tmp_is_private_or_shared(merged: _Merged) -> Iterator[Violation]:
     tmp = merged.leaf("filesystem.tmp")
     if "filesystem.tmp" in merged.broken or (tmp and tmp.value == Tmp.HOST):
         return
+    said = "no" if tmp and tmp.value == Tmp.NONE else "a private"
     for rule, entry in merged.writable():
         if rule.path in (*paths.TMP, paths.TMPDIR):
             hint = "write filesystem.tmp: host to share the host's, or remove the rule"
-            yield entry.position.violation(RULES, "writable where a private /tmp is", rule.path, hint)
+            yield entry.position.violation(RULES, f"writable where {said} /tmp is", rule.path, hint)
 
 
 def _lists_stay_small(merged: _Merged) -> Iterator[Violation]:

@@ -81,6 +81,13 @@ class _Place:
         return "/" + joined.lstrip("/")
 
 
+_TMP = {
+    Tmp.NONE: "there is no temporary directory",
+    Tmp.PRIVATE: "an empty one for this sandbox",
+    Tmp.HOST: "shared with the host",
+}
+
+
 def _claims(policy: ResolvedPolicy, place: _Place, wanted: str) -> Iterator[_Claim]:
     """Everything in the policy that could decide about `wanted`, in no order."""
     files = policy.filesystem
@@ -89,10 +96,10 @@ def _claims(policy: ResolvedPolicy, place: _Place, wanted: str) -> Iterator[_Cla
     else:
         why = "a minimal root shows only what programs need to start; the target lists it"
         yield _Claim("/", Access.NONE, "filesystem.root: minimal", why)
-    why = "an empty one for this sandbox" if files.tmp is Tmp.PRIVATE else "shared with the host"
-    shared = files.tmp is Tmp.HOST
+    access = Access.NONE if files.tmp is Tmp.NONE else Access.WRITE
     for tmp in paths.TMP:
-        yield _Claim(tmp, Access.WRITE, f"filesystem.tmp: {files.tmp}", why, protects=shared)
+        shared = files.tmp is Tmp.HOST
+        yield _Claim(tmp, access, f"filesystem.tmp: {files.tmp}", _TMP[files.tmp], protects=shared)
     yield _Claim(
         posixpath.normpath(place.workspace),
         Access(files.workspace),

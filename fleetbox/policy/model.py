@@ -98,7 +98,10 @@ class Filesystem(Section):
     workspace: Literal[Access.WRITE, Access.READ] = Field(
         Access.WRITE, description="The directory given to `fleetbox-run`, by default the current one."
     )
-    tmp: Tmp = Field(Tmp.PRIVATE, description="An empty /tmp and /var/tmp for each sandbox, or the host's.")
+    tmp: Tmp = Field(
+        Tmp.PRIVATE,
+        description="An empty /tmp and /var/tmp for each sandbox, or the host's; none: neither is open.",
+    )
     rules: tuple[Rule, ...] = Field(
         (), max_length=MAX_RULES, description="Exceptions; the longest matching path decides."
     )
@@ -112,6 +115,10 @@ class Filesystem(Section):
         max_length=MAX_RULES,
         description="Names to take out of `protect`; of .git, what git runs or obeys stays in it "
         "(config, hooks, worktrees, modules).",
+    )
+    allow_host_mounts: StrictBool = Field(
+        False,
+        description="Accepts Landlock alone where bubblewrap makes no sandbox: see Without bubblewrap.",
     )
 
 

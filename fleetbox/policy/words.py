@@ -23,6 +23,7 @@ class Root(StrEnum):
 
 
 class Tmp(StrEnum):
+    NONE = "none"
     PRIVATE = "private"
     HOST = "host"
 

@@ -92,7 +92,7 @@ PARITY: tuple[Row, ...] = (
     Row(
         "filesystem.tmp",
         _ENFORCED,
-        "a tmpfs, or the host's directory",
+        "a tmpfs, the host's directory, or a mask",
         shown=(
             "FBX-FS-008",
             f"{_LAUNCHER}/test_on_managed_host.py::test_tmp_is_the_hosts_only_where_the_policy_says_so",
@@ -158,6 +158,13 @@ PARITY: tuple[Row, ...] = (
             f"{_LAUNCHER}/test_paths_git.py"
             "::test_a_commondir_in_an_unprotected_repository_is_the_limit_that_parity_names",
         ),
+    ),
+    Row(
+        "filesystem.allow_host_mounts",
+        _ENFORCED,
+        "bubblewrap's sandbox, unless it can make none; then one by Landlock (Linux 6.12) and seccomp alone "
+        "where everything else that the policy says holds as well, or a refusal that says what does not",
+        shown=(f"{_LAUNCHER}/test_alone.py", f"{_LAUNCHER}/test_alone_on_hosts.py"),
     ),
     Row(
         "network.mode",

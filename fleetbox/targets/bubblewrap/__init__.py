@@ -10,7 +10,7 @@ from fleetbox.hostside import paths
 from fleetbox.policy import ResolvedPolicy
 from fleetbox.policy.amounts import duration_seconds, memory_bytes
 from fleetbox.policy.paths import split_glob
-from fleetbox.policy.words import PROTECTED_PARTS, Access, GpuMode, Mode, Root
+from fleetbox.policy.words import PROTECTED_PARTS, Access, GpuMode, Mode, Root, Tmp
 from fleetbox.targets.bubblewrap import defaults, operations, plan, seccomp
 from fleetbox.targets.bubblewrap.operation import Operation
 from fleetbox.targets.interface import Artifact
@@ -83,13 +83,19 @@ def _head(policy: ResolvedPolicy) -> Iterator[Operation]:
     yield operations.Mode(policy.mode)
     yield operations.Root(policy.filesystem.root)
     yield operations.Workspace("read" if read_only else policy.filesystem.workspace)
-    yield operations.Tmp("private" if read_only else policy.filesystem.tmp)
+    yield operations.Tmp(_tmp(policy))
     yield operations.Network(policy.network.mode)
     yield operations.Nested(_yes_no(policy.process.nested_sandboxes))
     yield operations.HostPids(_yes_no(policy.process.allow_host_pids))
     yield operations.UnixSockets(policy.process.unix_sockets)
     yield operations.Gpu(policy.devices.gpu.mode)
     yield operations.Landlock(policy.landlock)
+
+
+def _tmp(policy: ResolvedPolicy) -> str:
+    # As with write rules: the policy refuses this already.
+    shared = policy.mode is Mode.READ_ONLY and policy.filesystem.tmp is Tmp.HOST
+    return Tmp.PRIVATE if shared else policy.filesystem.tmp
 
 
 def _yes_no(value: bool) -> str:
@@ -163,4 +169,6 @@ def _environment(policy: ResolvedPolicy) -> Iterator[Operation]:
 
 def _filters(policy: ResolvedPolicy) -> tuple[seccomp.Filter, ...]:
     listed = policy.process.allowed_binaries is not None
-    return seccomp.filters(nested=policy.process.nested_sandboxes, listed=listed)
+    nested = policy.process.nested_sandboxes
+    alone = policy.filesystem.allow_host_mounts and not nested
+    return seccomp.filters(nested=nested, listed=listed, alone=alone)

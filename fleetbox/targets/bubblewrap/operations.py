@@ -59,6 +59,7 @@ class Tmp(Word):
     words: ClassVar = {
         "private": "the temporary directory is private and empty",
         "host": "the temporary directory is the host's, writable",
+        "none": "there is no temporary directory",
     }
 
 
@@ -247,7 +248,7 @@ class Seccomp(Operation):
     variant: str
     file: str
     op = "seccomp"
-    checks = (one_of("x86_64", "aarch64"), one_of("unix", "nounix"), _name)
+    checks = (one_of("x86_64", "aarch64"), one_of("unix", "nounix", "alone"), _name)
 
     def describe(self) -> str:
         return f"seccomp filter {self.file} on {self.arch} ({self.variant})"

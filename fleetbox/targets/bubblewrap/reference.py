@@ -9,7 +9,8 @@ _HEAD = """\
 # What the seccomp filter refuses
 
 Generated from `fleetbox/targets/bubblewrap/syscalls.py` by `make generate`; do not edit.
-One filter for each architecture and each way to treat AF_UNIX; everything that is not listed is allowed.
+One filter for each architecture and each way to treat AF_UNIX, and with `filesystem.allow_host_mounts` one
+for a sandbox without bubblewrap; everything that is not listed is allowed.
 A refused call returns EPERM, unless another answer is given below. Only the low 32 bits of an argument are
 compared, as the kernel reads them.
 
@@ -30,19 +31,24 @@ program with it is this account | EPERM |
 | `openat2` | always, unless sandboxes may nest: its mode lies in memory; programs fall back to `openat` \
 | ENOSYS |
 | `memfd_create` | with `process.allowed_binaries`, unless it is sealed against execution | ENOSYS |
+| `ioctl` | without bubblewrap: all requests but those of terminals and sockets | ENOTTY |
+| {of_a_process} | without bubblewrap: about any process but the caller itself | EPERM |
 """
 
 
 def markdown() -> str:
     modes = _names([*syscalls.SET_MODE[1], *syscalls.SET_MODE[2]])
-    return _HEAD.format(modes=modes, opens=_names(["open", "openat"])) + "".join(
-        f"{line}\n" for line in _sections()
-    )
+    of_a_process = _names([*syscalls.OF_A_PROCESS, "setpriority", "ioprio_set"])
+    head = _HEAD.format(modes=modes, opens=_names(["open", "openat"]), of_a_process=of_a_process)
+    return head + "".join(f"{line}\n" for line in _sections())
 
 
 def _sections() -> Iterator[str]:
     yield from _table("Always", syscalls.ALWAYS)
     yield from _table("Unless `process.nested_sandboxes` is true", syscalls.UNLESS_NESTED)
+    yield from _table("Without bubblewrap: EROFS", (syscalls.CHANGING,))
+    yield from _table("Without bubblewrap: EOPNOTSUPP", (syscalls.ATTRIBUTES,))
+    yield from _table("Without bubblewrap: ENOSYS", syscalls.SHARED)
     yield from _table("Left alone on purpose", syscalls.LEFT_ALONE)
 
 

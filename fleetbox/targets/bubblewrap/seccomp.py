@@ -3,7 +3,8 @@
 Default allow; a match returns EPERM. Three answers differ, each because EPERM would do harm: clone3 says
 ENOSYS, after which libc falls back to clone (EPERM would end every pthread_create); an x32 number says
 ENOSYS, as a kernel without x32 does, which also keeps the answer for number -1; a foreign architecture is
-killed, because a 32-bit program whose every call fails, exit included, spins for ever.
+killed, because a 32-bit program whose every call fails, exit included, spins for ever. What the variant
+`alone` refuses on top is answered as by a read-only file system, or a kernel built without it.
 """
 
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ _ALLOW = 0x7FFF0000
 _KILL_PROCESS = 0x80000000
 _ERRNO = 0x00050000
 # Linux's own numbers: the control machine may be a Mac, where ENOSYS is 78.
-_EPERM, _ENOSYS = 1, 38
+_EPERM, _ENOTTY, _EROFS, _ENOSYS, _EOPNOTSUPP = 1, 25, 30, 38, 95
 
 # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}. CLONE_NEWTIME shares its bit with clone's exit signal and
 # exists for clone3 and unshare only.
@@ -46,6 +47,10 @@ _CREATES = (
 )  # O_CREAT, and of O_TMPFILE the bit that is its own; alike on both architectures
 _TIOCSTI = 0x5412
 _TIOCLINUX = 0x541C
+# _IOC_TYPE: whose numbering a request belongs to. Terminals (and FIONREAD and the like), sockets.
+_IOCTL_TYPE = 0xFF00
+_OF_TERMINALS, _OF_SOCKETS = 0x5400, 0x8900
+_PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE = 0
@@ -54,10 +59,14 @@ _SOCK_STREAM, _SOCK_SEQPACKET, _SOCK_PACKET = 1, 5, 10
 
 
 class Variant(StrEnum):
-    """Whether a workload may make AF_UNIX sockets; the launcher chooses one when it knows the GPU."""
+    """Whether a workload may make AF_UNIX sockets; the launcher chooses one when it knows the GPU.
+
+    `alone` is for a sandbox without bubblewrap: no AF_UNIX, and what the mounts would refuse.
+    """
 
     UNIX = "unix"
     NO_UNIX = "nounix"
+    ALONE = "alone"
 
 
 @dataclass(frozen=True)
@@ -93,14 +102,16 @@ class Filter:
         yield from self._dispatch()
         if not self.nested:
             yield from _clone()
-        yield from _ioctl()
+        yield from _ioctl(self.variant)
         yield from _socket(self.variant)
         yield from _socketpair(self.variant)
         if self.listed:
             yield from _memfd_create()
         if not self.nested:
             yield from _set_user_id()
-        yield from _answers()
+        if self.variant is Variant.ALONE:
+            yield from _of_the_caller()
+        yield from _answers(self.variant)
 
     def _dispatch_end(self) -> int:
         return sum(not isinstance(line, Label) for line in self._dispatch())
@@ -122,6 +133,8 @@ class Filter:
         yield self._call(syscalls.SOCKETPAIR, "socketpair")
         if self.listed:
             yield self._call(syscalls.MEMFD_CREATE, "memfd_create")
+        if self.variant is Variant.ALONE:
+            yield from self._dispatch_alone()
         if not self.nested:
             yield from self._set_user_id()
         yield Plain(Code.RETURN, _ALLOW)
@@ -137,6 +150,18 @@ class Filter:
                 if numbers.on(self.arch) is not None:
                     yield self._call(numbers, f"mode {index}")
 
+    def _dispatch_alone(self) -> Iterator[Line]:
+        for number in self._numbers(syscalls.CHANGING):
+            yield Jump(Code.EQUAL, number, yes="read-only")
+        for number in self._numbers(syscalls.ATTRIBUTES):
+            yield Jump(Code.EQUAL, number, yes="no attributes")
+        for number in self._numbers(*syscalls.SHARED):
+            yield Jump(Code.EQUAL, number, yes="no such call")
+        for numbers in syscalls.OF_A_PROCESS.values():
+            yield self._call(numbers, "of a process")
+        yield self._call(syscalls.SETPRIORITY, "setpriority")
+        yield self._call(syscalls.IOPRIO_SET, "ioprio_set")
+
     def _call(self, numbers: syscalls.Numbers, label: str) -> Jump:
         number = numbers.on(self.arch)
         if number is None:
@@ -144,18 +169,22 @@ class Filter:
         return Jump(Code.EQUAL, number, yes=label)
 
     def _refused(self) -> list[int]:
-        groups = syscalls.ALWAYS + (() if self.nested else syscalls.UNLESS_NESTED)
+        return self._numbers(*syscalls.ALWAYS, *(() if self.nested else syscalls.UNLESS_NESTED))
+
+    def _numbers(self, *groups: syscalls.Group) -> list[int]:
         numbers = (call.on(self.arch) for group in groups for call in group.calls.values())
         return sorted(number for number in numbers if number is not None)
 
 
-def filters(*, nested: bool, listed: bool = False) -> tuple[Filter, ...]:
-    """Every filter that a policy's directory holds."""
-    return tuple(Filter(arch, variant, nested, listed) for arch in Arch for variant in Variant)
+def filters(*, nested: bool, listed: bool = False, alone: bool = False) -> tuple[Filter, ...]:
+    """Every filter that a policy's directory holds. `alone`: Landlock may stand in for bubblewrap."""
+    variants = [variant for variant in Variant if alone or variant is not Variant.ALONE]
+    return tuple(Filter(arch, variant, nested, listed) for arch in Arch for variant in variants)
 
 
 def _every_call() -> Iterator[tuple[str, syscalls.Numbers]]:
-    for group in syscalls.ALWAYS + syscalls.UNLESS_NESTED:
+    alone = (syscalls.CHANGING, syscalls.ATTRIBUTES, *syscalls.SHARED)
+    for group in (*syscalls.ALWAYS, *syscalls.UNLESS_NESTED, *alone):
         yield from group.calls.items()
     yield from syscalls.BY_ARGUMENT.items()
 
@@ -166,12 +195,22 @@ def _clone() -> Iterator[Line]:
     yield Jump(Code.ANY_BIT, _NAMESPACE_FLAGS, yes="refuse", no="allow")
 
 
-def _ioctl() -> Iterator[Line]:
-    """Both type into the terminal that started the sandbox."""
+def _ioctl(variant: Variant) -> Iterator[Line]:
+    """Both type into the terminal that started the sandbox.
+
+    Many a file system changes files at requests of its own, which need no descriptor that writes: where no
+    mount is read-only, only terminals and sockets take any.
+    """
     yield Label("ioctl")
     yield Plain(Code.LOAD, _argument(1))
     yield Jump(Code.EQUAL, _TIOCSTI, yes="refuse")
-    yield Jump(Code.EQUAL, _TIOCLINUX, yes="refuse", no="allow")
+    if variant is not Variant.ALONE:
+        yield Jump(Code.EQUAL, _TIOCLINUX, yes="refuse", no="allow")
+        return
+    yield Jump(Code.EQUAL, _TIOCLINUX, yes="refuse")
+    yield Plain(Code.AND, _IOCTL_TYPE)
+    yield Jump(Code.EQUAL, _OF_TERMINALS, yes="allow")
+    yield Jump(Code.EQUAL, _OF_SOCKETS, yes="allow", no="no such request")
 
 
 def _socket(variant: Variant) -> Iterator[Line]:
@@ -226,12 +265,33 @@ def _set_user_id() -> Iterator[Line]:
         yield Jump(Code.ANY_BIT, _S_ISUID, yes="refuse", no="allow")
 
 
-def _answers() -> Iterator[Line]:
-    for label, answer in (
-        ("allow", _ALLOW),
-        ("refuse", _ERRNO | _EPERM),
-        ("no such call", _ERRNO | _ENOSYS),
-        ("kill", _KILL_PROCESS),
-    ):
+def _of_the_caller() -> Iterator[Line]:
+    """Allowed about the calling process; others are not the sandbox's to slow down, or to end by a limit."""
+    yield Label("of a process")
+    yield Plain(Code.LOAD, _argument(0))
+    yield Jump(Code.EQUAL, 0, yes="allow", no="refuse")
+    for label, kind in (("setpriority", _PRIO_PROCESS), ("ioprio_set", _IOPRIO_WHO_PROCESS)):
+        yield Label(label)
+        yield Plain(Code.LOAD, _argument(0))
+        yield Jump(Code.EQUAL, kind, no="refuse")
+        yield Plain(Code.LOAD, _argument(1))
+        yield Jump(Code.EQUAL, 0, yes="allow", no="refuse")
+
+
+_EVERYWHERE = (
+    ("allow", _ALLOW),
+    ("refuse", _ERRNO | _EPERM),
+    ("no such call", _ERRNO | _ENOSYS),
+    ("kill", _KILL_PROCESS),
+)
+_ALONE = (
+    ("read-only", _ERRNO | _EROFS),
+    ("no attributes", _ERRNO | _EOPNOTSUPP),
+    ("no such request", _ERRNO | _ENOTTY),
+)
+
+
+def _answers(variant: Variant) -> Iterator[Line]:
+    for label, answer in _EVERYWHERE + (_ALONE if variant is Variant.ALONE else ()):
         yield Label(label)
         yield Plain(Code.RETURN, answer)

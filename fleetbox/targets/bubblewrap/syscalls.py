@@ -130,6 +130,19 @@ UNLESS_NESTED: tuple[Group, ...] = (
     ),
 )
 
+# The first argument names a process, 0 being the caller: another would be one of the host's, the launcher.
+OF_A_PROCESS: Mapping[str, Numbers] = {
+    "prlimit64": Numbers(302, 261),
+    "sched_setparam": Numbers(142, 118),
+    "sched_setscheduler": Numbers(144, 119),
+    "sched_setaffinity": Numbers(203, 122),
+    "sched_setattr": Numbers(314, 274),
+    "migrate_pages": Numbers(256, 238),
+}
+# The first argument says what kind of thing the second names.
+SETPRIORITY = Numbers(141, 140)
+IOPRIO_SET = Numbers(251, 30)
+
 # Decided by their arguments.
 CLONE = Numbers(56, 220)
 CLONE3 = Numbers(435, 435)
@@ -166,8 +179,86 @@ BY_ARGUMENT: Mapping[str, Numbers] = {
     "openat2": OPENAT2,
     **SET_MODE[1],
     **SET_MODE[2],
+    "setpriority": SETPRIORITY,
+    "ioprio_set": IOPRIO_SET,
+    **OF_A_PROCESS,
 }
 
+# Refused where Landlock stands in for the mounts (docs/adr/0005), on top of the rest: it looks at neither
+# modes nor attributes, and without namespaces the host's objects are in reach.
+CHANGING = Group(
+    "change modes, owners, times and attributes, also through a descriptor that only reads: a read-only "
+    "mount would refuse them",
+    {
+        "chmod": Numbers(90, None),
+        "fchmod": Numbers(91, 52),
+        "fchmodat": Numbers(268, 53),
+        "fchmodat2": Numbers(452, 452),
+        "chown": Numbers(92, None),
+        "fchown": Numbers(93, 55),
+        "lchown": Numbers(94, None),
+        "fchownat": Numbers(260, 54),
+        "utime": Numbers(132, None),
+        "utimes": Numbers(235, None),
+        "futimesat": Numbers(261, None),
+        "utimensat": Numbers(280, 88),
+        "setxattr": Numbers(188, 5),
+        "lsetxattr": Numbers(189, 6),
+        "fsetxattr": Numbers(190, 7),
+        "removexattr": Numbers(197, 14),
+        "lremovexattr": Numbers(198, 15),
+        "fremovexattr": Numbers(199, 16),
+        "setxattrat": Numbers(463, 463),
+        "removexattrat": Numbers(466, 466),
+        "file_setattr": Numbers(469, 469),
+    },
+)
+ATTRIBUTES = Group(
+    "read extended attributes by path, of what may not be read as well",
+    {
+        "getxattr": Numbers(191, 8),
+        "lgetxattr": Numbers(192, 9),
+        "listxattr": Numbers(194, 11),
+        "llistxattr": Numbers(195, 12),
+        "getxattrat": Numbers(464, 464),
+        "listxattrat": Numbers(465, 465),
+    },
+)
+SHARED: tuple[Group, ...] = (
+    Group(
+        "System V objects and message queues are the host's without a namespace for them",
+        {
+            "shmget": Numbers(29, 194),
+            "shmat": Numbers(30, 196),
+            "shmctl": Numbers(31, 195),
+            "shmdt": Numbers(67, 197),
+            "semget": Numbers(64, 190),
+            "semop": Numbers(65, 193),
+            "semctl": Numbers(66, 191),
+            "semtimedop": Numbers(220, 192),
+            "msgget": Numbers(68, 186),
+            "msgsnd": Numbers(69, 189),
+            "msgrcv": Numbers(70, 188),
+            "msgctl": Numbers(71, 187),
+            "mq_open": Numbers(240, 180),
+            "mq_unlink": Numbers(241, 181),
+            "mq_timedsend": Numbers(242, 182),
+            "mq_timedreceive": Numbers(243, 183),
+            "mq_notify": Numbers(244, 184),
+            "mq_getsetattr": Numbers(245, 185),
+        },
+    ),
+    Group(
+        "tell the names in directories that cannot be listed",
+        {
+            "inotify_init": Numbers(253, None),
+            "inotify_init1": Numbers(294, 26),
+            "inotify_add_watch": Numbers(254, 27),
+            "fanotify_init": Numbers(300, 262),
+            "fanotify_mark": Numbers(301, 263),
+        },
+    ),
+)
 # What looks as if it belonged above and is left alone on purpose: the filter says nothing about it.
 LEFT_ALONE: tuple[Group, ...] = (
     Group(

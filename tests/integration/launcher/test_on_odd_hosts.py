@@ -64,9 +64,9 @@ def test_a_gate_is_named_with_its_remedy_and_nothing_runs(
 
 
 WITHOUT_MOUNTS = (
-    "modes, owners and times of every file",
+    "the host's mounts would be seen",
     "/tmp and /var/tmp could not be private",
-    f"could be written with {WORKSPACE}",
+    f"{WORKSPACE} could not be written as the policy says",
     "the host's processes could be seen",
     "no loopback but the host's",
 )

@@ -10,8 +10,14 @@ from fleetbox.targets.bubblewrap.seccomp import Filter, Variant, filters
 from fleetbox.targets.bubblewrap.syscalls import Arch
 from tests.unit.targets.bpf_machine import ALLOW, ENOSYS, EPERM, KILL, Call, decide
 
+ENOTTY, EROFS, EOPNOTSUPP = 25, 30, 95
 GOLDEN = Path(__file__).parents[2] / "golden" / "seccomp"
-EVERY = [Filter(*choice) for choice in itertools.product(Arch, Variant, (False, True))]
+EVERY = [
+    Filter(*choice)
+    for choice in itertools.product(Arch, Variant, (False, True))
+    if choice[1:] != (Variant.ALONE, True)
+]
+ALONE = [filter_ for filter_ in EVERY if filter_.variant is Variant.ALONE]
 STRICT = [filter_ for filter_ in EVERY if not filter_.nested]
 AUDIT_ARCH = {Arch.X86_64: 0xC000003E, Arch.AARCH64: 0xC00000B7}
 I386, ARM = 0x40000003, 0x40000028
@@ -73,6 +79,11 @@ def test_no_other_number_is_touched(filter_: Filter) -> None:
         listed |= set(denied(syscalls.UNLESS_NESTED, filter_.arch).values())
         listed |= {435, 437}  # clone3, openat2
     listed |= {syscalls.SOCKET.on(filter_.arch) or 0, syscalls.SOCKETPAIR.on(filter_.arch) or 0}
+    if filter_.variant is Variant.ALONE:
+        groups = (syscalls.CHANGING, syscalls.ATTRIBUTES, *syscalls.SHARED)
+        listed |= set(denied(groups, filter_.arch).values())
+        # A request of 0 is no terminal's; and a kind of 0 names processes to setpriority only.
+        listed |= {syscalls.IOCTL.on(filter_.arch) or 0, syscalls.IOPRIO_SET.on(filter_.arch) or 0}
     assert {number for number in range(600) if answer(filter_, number) != ALLOW} == listed
 
 
@@ -173,6 +184,52 @@ def test_a_policy_gets_a_filter_for_each_architecture_and_variant() -> None:
     ]
 
 
+def test_only_a_policy_that_accepts_it_gets_a_filter_for_landlock_alone() -> None:
+    names = [filter_.file_name for filter_ in filters(nested=False, alone=True)]
+    assert set(names) - {filter_.file_name for filter_ in filters(nested=False)} == {
+        "seccomp-x86_64-alone.bpf",
+        "seccomp-aarch64-alone.bpf",
+    }
+
+
+@pytest.mark.parametrize("filter_", ALONE, ids=name)
+def test_without_mounts_every_door_to_modes_times_and_shared_objects_is_closed(filter_: Filter) -> None:
+    for group, wanted in ((syscalls.CHANGING, EROFS), (syscalls.ATTRIBUTES, EOPNOTSUPP)):
+        for call, number in denied((group,), filter_.arch).items():
+            assert answer(filter_, number) == wanted, call
+    for call, number in denied(syscalls.SHARED, filter_.arch).items():
+        assert answer(filter_, number) == ENOSYS, call
+
+
+@pytest.mark.parametrize("filter_", ALONE, ids=name)
+def test_without_mounts_only_terminals_and_sockets_take_requests(filter_: Filter) -> None:
+    allowed = {"TCGETS": 0x5401, "FIONREAD": 0x541B, "TIOCGPTN": 0x80045430, "SIOCGIFCONF": 0x8912}
+    for request in allowed.values():
+        assert answer(filter_, syscalls.IOCTL, 3, request) == ALLOW
+    changing = {
+        "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC_FSSETXATTR": 0x401C5820, "FS_IOC_SETVERSION": 0x40087602,
+        "BTRFS_IOC_SUBVOL_CREATE": 0x5000940E, "FICLONE": 0x40049409, "FS_IOC_ENABLE_VERITY": 0x40806685,
+        "FAT_IOCTL_SET_ATTRIBUTES": 0x40047211, "PIDFD_GET_NET_NAMESPACE": 0xFF04,
+    }  # fmt: skip
+    for call, request in changing.items():
+        assert answer(filter_, syscalls.IOCTL, 3, request) == ENOTTY, call
+        assert answer(filter_, syscalls.IOCTL, 3, request | HIGH) == ENOTTY, call
+
+
+@pytest.mark.parametrize("filter_", ALONE, ids=name)
+def test_without_a_pid_namespace_only_the_caller_can_be_slowed_down_or_limited(filter_: Filter) -> None:
+    for call, numbers in syscalls.OF_A_PROCESS.items():
+        assert answer(filter_, numbers, 0) == ALLOW, call
+        assert answer(filter_, numbers, HIGH) == ALLOW, "the kernel takes an int"
+        for pid in (1, 4242, 0xFFFFFFFF):
+            assert answer(filter_, numbers, pid) == EPERM, call
+    for numbers, process in ((syscalls.SETPRIORITY, 0), (syscalls.IOPRIO_SET, 1)):
+        assert answer(filter_, numbers, process, 0) == ALLOW
+        assert answer(filter_, numbers, process, 4242) == EPERM
+        for kind in {0, 1, 2, 3} - {process}:
+            assert answer(filter_, numbers, kind, 0) == EPERM
+
+
 @pytest.mark.parametrize("arch", Arch)
 def test_where_programs_are_listed_no_memory_can_be_executed_as_one(arch: Arch) -> None:
     listed = Filter(arch, Variant.UNIX, nested=False, listed=True)
@@ -186,9 +243,10 @@ def test_where_programs_are_listed_no_memory_can_be_executed_as_one(arch: Arch) 
 @pytest.mark.parametrize("filter_", EVERY, ids=name)
 def test_no_program_becomes_set_user_id_unless_sandboxes_may_nest(filter_: Filter) -> None:
     set_user_id, refused = 0o4755, ALLOW if filter_.nested else EPERM
+    never = syscalls.CHANGING.calls if filter_.variant is Variant.ALONE else {}
     for index, calls in syscalls.SET_MODE.items():
         for call, numbers in calls.items():
-            if (number := numbers.on(filter_.arch)) is not None:
+            if call not in never and (number := numbers.on(filter_.arch)) is not None:
                 before = [0] * index
                 assert answer(filter_, number, *before, set_user_id) == refused, call
                 assert answer(filter_, number, *before, set_user_id | HIGH) == refused, call
@@ -210,7 +268,10 @@ def test_a_mode_counts_only_where_a_file_is_created(filter_: Filter) -> None:
 
 @pytest.mark.parametrize("filter_", EVERY, ids=name)
 def test_what_is_left_alone_on_purpose_is_allowed(filter_: Filter) -> None:
+    refused = denied(syscalls.SHARED, filter_.arch) if filter_.variant is Variant.ALONE else {}
     for call, number in denied(syscalls.LEFT_ALONE, filter_.arch).items():
+        if call in refused:
+            continue
         assert answer(filter_, number) == ALLOW, call
 
 
