@@ -32,9 +32,10 @@ from fleetbox.conformance.exporters import json_report
 from fleetbox.conformance.matrix import Row, render
 from fleetbox.conformance.model import Run
 from fleetbox.conformance.store import Store
-from fleetbox.errors import ExitCode, UsageError
+from fleetbox.errors import ExitCode, PolicyError, UsageError
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.fleet.inventory import Host
+from fleetbox.hostside import paths
 from fleetbox.policy import Mode, PolicyInvalid, ResolvedPolicy, Violation, load_policy
 from fleetbox.rollout import push
 from fleetbox.rollout.journal import Journal
@@ -90,6 +91,7 @@ def push_policy(
     wanted = _reports(reports, check=check, no_verify=no_verify, as_json=as_json)
     policies = _load_all(files)
     _refuse_full_access(policies, allowed=allow_full_access)
+    _refuse_uncheckable(policies)
     sent = bundle.build(policies, {policy.name: expect.checks_for(policy) for policy in policies})
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
     job = _Job(policies, sent, fleet_inventory.load(chosen.inventory, limit), limit or "", chosen)
@@ -146,6 +148,16 @@ def _refuse_full_access(policies: Sequence[ResolvedPolicy], *, allowed: bool) ->
             f"the policy {open_ones[0]} has mode full-access: workloads would run without a sandbox",
             hint="add --allow-full-access if that is meant",
         )
+
+
+def _refuse_uncheckable(policies: Sequence[ResolvedPolicy]) -> None:
+    """A host would find that its checks cannot run, and go back to what it had."""
+    for policy in policies:
+        if not expect.can_be_checked(policy):
+            raise PolicyError(
+                f"the policy {policy.name} lists programs and no Python, with which hosts check a push",
+                hint=f"add {paths.PYTHON} to process.allowed_binaries",
+            )
 
 
 def _headline(job: _Job) -> str:

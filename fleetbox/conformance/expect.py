@@ -40,6 +40,12 @@ def checks_for(policy: ResolvedPolicy) -> list[CheckPlan]:
     return [{"id": check.id, "params": _params(check.id, policy)} for check in CHECKS]
 
 
+def can_be_checked(policy: ResolvedPolicy) -> bool:
+    """Whether probes can run inside: they are Python, which a policy that lists programs may leave out."""
+    listed = policy.process.allowed_binaries
+    return listed is None or any(PurePath(program).name.startswith("python3") for program in listed)
+
+
 def _params(check: str, policy: ResolvedPolicy) -> Params:
     if policy.mode is Mode.FULL_ACCESS and check not in _WITHOUT_A_SANDBOX:
         return _not_applicable("the policy is full-access: there is no sandbox")

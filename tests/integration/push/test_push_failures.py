@@ -36,6 +36,18 @@ def test_an_invalid_policy_ends_with_3_before_a_host_is_contacted(fleet: Fleet, 
     assert "Traceback" not in done.stderr
 
 
+def test_a_policy_that_hosts_could_not_check_ends_with_3(fleet: Fleet, tmp_path: Path) -> None:
+    policy = tmp_path / "p.yml"
+    policy.write_text(
+        "apiVersion: fleetbox/v1\nkind: SandboxPolicy\nmetadata: {name: listed}\n"
+        "extends: [offline]\nprocess: {allowed_binaries: [git, sh]}\n"
+    )
+    done = fleet.fleetbox("push-policy", str(policy), "-y", *BOTH)
+    assert done.returncode == 3
+    assert "no Python" in done.stderr
+    assert "hint: add /usr/bin/python3 to process.allowed_binaries" in done.stderr
+
+
 @pytest.mark.parametrize("limit", ["plian", "small,plian", "gpu_wms", "small:!small"])
 def test_a_mistyped_host_or_limit_ends_with_2(fleet: Fleet, limit: str) -> None:
     done = fleet.fleetbox("push-policy", OFFLINE, "-y", "-l", limit)

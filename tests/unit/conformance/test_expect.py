@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fleetbox.conformance.expect import checks_for
+from fleetbox.conformance.expect import can_be_checked, checks_for
 from fleetbox.hostside.checks import CHECKS
 from fleetbox.policy import ResolvedPolicy, load_policy
 
@@ -50,6 +50,16 @@ def test_what_a_policy_gives_away_is_not_applicable_and_nothing_else(
     unwanted = {name for name, given in loose.items() if "not_applicable" in given} - {"FBX-FS-005"}
     assert unwanted == {check}
     assert "not_applicable" not in strict[check]
+
+
+@pytest.mark.parametrize(
+    ("listed", "checkable"),
+    [("[git, sh]", False), ("[git, python3]", True), ("[/usr/bin/python3.11]", True), ("[python]", False)],
+)
+def test_a_policy_that_lists_programs_can_be_checked_with_a_python(
+    listed: str, checkable: bool, tmp_path: Path
+) -> None:
+    assert can_be_checked(policy(tmp_path, f"process: {{allowed_binaries: {listed}}}")) is checkable
 
 
 def test_full_access_still_owes_an_active_sandbox(tmp_path: Path) -> None:
