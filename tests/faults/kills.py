@@ -42,6 +42,15 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def has_ended(pid: int) -> bool:
+    """Reaped or not: nothing of it is open any more."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return text.rpartition(")")[2].split()[0] in "ZX"
+
+
 def freeze(pid: int) -> list[int]:
     """Stop a process and everything below it, outermost first, so that nothing new appears meanwhile."""
     os.kill(pid, signal.SIGSTOP)

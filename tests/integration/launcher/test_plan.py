@@ -50,6 +50,7 @@ def test_trailing_bytes_are_refused(bench: Bench) -> None:
         (b"network\0none\0", b"", 'lacks "network"'),
         (b"mode\0workspace-write\0", b"mode\0read-write\0", 'unknown value for "mode"'),
         (b"policy\0test\0", b"policy\0../x\0", "does not name its policy"),
+        (b"\0sha256:0", b"\0sha256:g", "does not name its policy"),
         (b"end\0", b"rule\0exec\0/x\0end\0", 'bad value in "rule"'),
         (b"end\0", b"rule\0read\0relative\0end\0", 'bad value in "rule"'),
         (b"end\0", b"rule\0read\0/a/../b\0end\0", 'bad value in "rule"'),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import give_to
+from tests.faults.kills import descendants, has_ended, strike
 from tests.integration.launcher.conftest import Bench
 from tests.support.plans import Op, Plan
 
@@ -62,6 +63,34 @@ def test_a_killed_launch_is_cleaned_up_by_the_next(
         return names(bench.workspace) == []
 
     eventually(cleaned)
+
+
+def test_what_a_killed_launch_left_is_gone_before_the_next_begins(
+    bench: Bench, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    with bench.start(bench.plan(*PROTECT), "exec sleep 60") as process:
+        below = descendants(process.pid)
+        assert strike(process, "all of them")
+        eventually(lambda: all(map(has_ended, below)))
+    assert names(bench.workspace) == [".codex", ".git"]
+    assert bench.run(bench.plan(("protect", ".agents")), "ls", "-A").stdout == ".agents\n"
+
+
+def test_a_sandbox_that_outlives_its_launcher_keeps_its_protection(
+    bench: Bench, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    plan = bench.plan(*PROTECT).write(bench.root / "plan", bench.uid)
+    with bench.start(plan, "exec sleep 60") as process:
+        below = descendants(process.pid)
+        os.kill(below[1], signal.SIGSTOP)  # the inner stage, which would end with its launcher
+        process.kill()
+        process.wait(timeout=10)
+        assert bench.run(plan, "true").returncode == 0
+        assert names(bench.workspace) == [".codex", ".git"]
+        os.kill(below[1], signal.SIGCONT)
+        eventually(lambda: all(map(has_ended, below)))
+    assert bench.run(plan, "true").returncode == 0
+    assert names(bench.workspace) == []
 
 
 def test_what_somebody_put_into_a_mountpoint_is_kept(bench: Bench) -> None:
