@@ -121,6 +121,8 @@ PARITY: tuple[Row, ...] = (
         limit=(
             "FBX-FS-005",
             "escape:read-a-later-match",
+            "escape:read-a-later-match-in-the-workspace",
+            "escape:read-a-replaced-directory",
             "escape:read-a-replaced-file",
             "escape:read-a-file-that-came-later",
         ),

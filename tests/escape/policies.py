@@ -18,6 +18,7 @@ SMALL = {
     "little-time": "process: {limits: {wall: 1s}}\n",
     "nested": "process: {nested_sandboxes: true}\n",
     "no-landlock": "landlock: off\n",
+    "no-settings": 'filesystem: {rules: [{path: "$WORKSPACE/**/.env", access: none}]}\n',
     "private": "process: {unix_sockets: private}\n",
     "python-only": "process: {allowed_binaries: [python3]}\n",
     "unprotected": "filesystem: {unprotect: [.codex]}\n",

@@ -29,6 +29,7 @@ MOUNTED = {
     "private propagation",
     "protected names",
     "read-only root",
+    "snapshots",
 }
 BY_BWRAP = [one for one in attempts.ALL if one.targets in MOUNTED and one.host == "bookworm"]
 LIMITS = set(
@@ -113,6 +114,7 @@ def test_known_limit(
 def test_only_limits_are_named_as_such() -> None:
     names = {attempt.id for attempt in attempts.ALL}
     assert LIMITS & names == {one.id for one in attempts.ALL if one.limit or one.limit_by_bwrap}
+    assert [one.id for one in attempts.ALL if one.limit_by_bwrap and one not in BY_BWRAP] == []
 
 
 def test_there_are_enough_and_each_is_one() -> None:

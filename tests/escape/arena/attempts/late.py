@@ -93,6 +93,30 @@ def _add_a_named_key(world: World) -> bool:
     return False
 
 
+def _denied_below_another(world: World) -> None:
+    world.secret(".config/gh/hosts.yml")
+    world.mask(".config/gh")
+
+
+def _replace_the_directory(world: World) -> bool:
+    """As an installer that sets the old one aside."""
+    os.rename(world.at(".config/gh"), world.at(".config/gh.old"))
+    world.secret(".config/gh/hosts.yml")
+    return False
+
+
+def _no_settings_yet(world: World) -> None:
+    world.params["secret"] = str(world.at("ws/app/.env"))
+    world.make("ws/app")
+    world.mask("ws/app/.env")
+
+
+def _write_settings(world: World) -> bool:
+    """By the person who works in the same project."""
+    world.secret("ws/app/.env")
+    return False
+
+
 READ = "meet(); show(secret)"
 
 ATTEMPTS = (
@@ -180,5 +204,28 @@ for number in (fd, group):
         token_came_out,
         during=_write_history,
         limit_by_bwrap="a glob rule masks the files that exist at launch",
+    ),
+    Attempt(
+        "read-a-replaced-directory",
+        "~/.config/gh, denied, is moved away and made anew while the sandbox runs",
+        "snapshots",
+        NO_LAUNCHER,
+        'meet(); show(secret); show(home + "/.config/gh.old/hosts.yml")',
+        _denied_below_another,
+        token_came_out,
+        during=_replace_the_directory,
+        limit_by_bwrap="a mask goes with the directory that it is over",
+    ),
+    Attempt(
+        "read-a-later-match-in-the-workspace",
+        "**/.env of the workspace, denied by a pattern, made while the sandbox runs",
+        "snapshots",
+        NO_LAUNCHER,
+        READ,
+        _no_settings_yet,
+        token_came_out,
+        during=_write_settings,
+        policy="no-settings",
+        limit="the workspace is never a snapshot: what is done there must be seen",
     ),
 )
