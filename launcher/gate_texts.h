@@ -59,7 +59,7 @@ static const struct gate_text {
         "role fleetbox.sandbox.userns: a root-owned /usr/local/lib/fleetbox/bin/bwrap with an AppArmor profile of its own; only as a last resort kernel.apparmor_restrict_unprivileged_userns=0, which lifts the restriction for every program"},
     [GATE_APPARMOR_PROFILE] = {"apparmor_profile",
         "an AppArmor profile confines bwrap and refuses what a sandbox needs",
-        "use /usr/local/lib/fleetbox/bin/bwrap, to which that profile does not attach (role fleetbox.sandbox.bubblewrap), or allow userns, mount, pivot_root and capability sys_admin in it"},
+        "roles fleetbox.sandbox.bubblewrap and userns: /usr/local/lib/fleetbox/bin/bwrap, with a profile of its own where that one confines it too; or allow userns, mount, pivot_root and capability sys_admin in that profile"},
     [GATE_USERNS_RHEL7] = {"userns_rhel7",
         "user namespaces are switched off at boot: the parameter user_namespace.enable is N",
         "as root: grubby --update-kernel=ALL --args=\"user_namespace.enable=1\", reboot, and set user.max_user_namespaces=15000 in /etc/sysctl.d"},

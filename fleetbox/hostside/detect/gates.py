@@ -104,8 +104,8 @@ GATES = {
     "apparmor_profile": Words(
         "EPERM, and `aa-status` lists a profile for bwrap in enforce mode",
         "an AppArmor profile confines bwrap and refuses what a sandbox needs",
-        f"use {paths.BWRAP}, to which that profile does not attach (role fleetbox.sandbox.bubblewrap), or"
-        " allow userns, mount, pivot_root and capability sys_admin in it",
+        f"roles fleetbox.sandbox.bubblewrap and userns: {paths.BWRAP}, with a profile of its own where that"
+        " one confines it too; or allow userns, mount, pivot_root and capability sys_admin in that profile",
         role=True,
     ),
     "userns_rhel7": Words(

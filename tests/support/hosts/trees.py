@@ -29,7 +29,7 @@ CACHE = Path("/var/cache/fleetbox")
 PACKAGES = ("ca-certificates", "iproute2", "openssh-server", "python3", "python3-apt", "sudo")
 SYSTEM_PACKAGES = (*PACKAGES, "apparmor", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
 """Of a host that boots: what systemd as pid 1, or a kernel of one's own, makes use of."""
-KERNEL_PACKAGES = ("busybox-static", "linux-image-cloud-amd64", "zstd")
+KERNEL_PACKAGES = ("apparmor-profiles", "busybox-static", "linux-image-cloud-amd64", "zstd")
 """Of a host with its distribution's kernel, and what unpacks that and starts its disk."""
 
 SSHD = """\
