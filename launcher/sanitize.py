@@ -42,9 +42,7 @@ def run(command: list[str], what: str) -> None:
 def objects(compiler: list[str], names: list[str], directory: Path) -> list[str]:
     """Object files of these sources, made again when a source or any header is newer."""
     directory.mkdir(parents=True, exist_ok=True)
-    headers = max(
-        path.stat().st_mtime for path in [*HERE.glob("*.[ch]"), *FUZZ.glob("*.h")] if path.suffix == ".h"
-    )
+    headers = max(path.stat().st_mtime for path in HERE.rglob("*.h"))
 
     def made(name: str) -> str:
         target = directory / f"{Path(name).stem}.o"
