@@ -19,11 +19,11 @@ export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 # What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
 DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client
-TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs gcc libc6-dev openssh-server qemu-system-x86 qemu-utils shellcheck strace user-mode-linux
+TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs gcc libc6-dev openssh-server qemu-system-arm qemu-system-x86 qemu-utils shellcheck strace user-mode-linux
 
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast sanitize fuzz faults lint hosts generate bench-launch bench-peers escape-report packages-demo packages-test clean
+.PHONY: help setup demo test test-fast test-aarch64 sanitize fuzz faults lint hosts generate bench-launch bench-peers escape-report packages-demo packages-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -62,9 +62,9 @@ test: packages-test setup lint ## everything: lint, unit, contract, integration 
 	$(PYTEST) -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory sanitize SANITIZED_TESTS="$(SANITIZED_FEW)"
 
-# All but where the address sanitizer cannot run: a glibc before 2.34, user-mode Linux, too little memory.
+# All but where the address sanitizer cannot run: another processor, a glibc before 2.34, user-mode Linux, too little memory.
 SANITIZED_TESTS := tests/integration/launcher -k "not bullseye" \
-  $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_apparmor on_few_namespaces kernel_cgroup ulimits)
+  $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_aarch64 on_apparmor on_few_namespaces kernel_cgroup ulimits)
 # What of it is part of `make test`.
 SANITIZED_FEW := $(patsubst %,tests/integration/launcher/test_%.py,descriptors exit log paths paths_git plan residue)
 
@@ -79,6 +79,9 @@ fuzz: setup ## libFuzzer on the launch plan's parser for FUZZ_SECONDS; beside it
 
 faults: packages-test setup ## the whole counts: 1,000 kills, 1,200 launches beside a flipper, every window of a clean-up (root)
 	FLEETBOX_FAULTS=full $(PYTEST) -n 0 tests/faults
+
+test-aarch64: packages-test setup ## the launcher's tests on an emulated aarch64 machine with Debian's kernel for it (root)
+	$(BIN)/python -m tests.support.aarch64 -m "not host" tests/integration/launcher tests/unit/targets/test_seccomp_enforced.py
 
 test-fast: setup ## the loop of seconds: pure tests only
 	$(PYTEST) -q tests/unit tests/contract

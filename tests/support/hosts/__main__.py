@@ -9,7 +9,7 @@
     trees SUITE…              build the suites' trees now (inside a lab there is no way out)
     check                     say which kinds of host work here, and why others do not
 
-A host is NAME[=SUITE] followed by ,kind=systemd|uml|uml-systemd|qemu ,wsl1 ,wsl2 ,masked-proc
+A host is NAME[=SUITE] followed by ,kind=systemd|uml|uml-systemd|qemu|qemu-aarch64 ,wsl1 ,wsl2 ,masked-proc
 ,gpu=nvidia|nvidia8|dxg ,userns=ENOSPC|… ,disk=SIZE/INODES ,sysctl=NAME=VALUE ,apparmor=ubuntu ,boot=WORD
 ,group=NAME.
 A lab stays up until `down`, or until the process given with --owner ends.
@@ -45,6 +45,7 @@ KINDS = {
     "user-mode Linux": "check,kind=uml",
     "its own kernel, with systemd and AppArmor": "check,kind=uml-systemd,apparmor=ubuntu",
     "QEMU, Debian 13's kernel": "check=trixie,kind=qemu",
+    "QEMU, the same for aarch64": "check=trixie,kind=qemu-aarch64",
 }
 NOT_BUILT = ("podman", "darwin")
 

@@ -35,7 +35,7 @@ def lay_out(host: HostState, spec: HostSpec) -> None:
     host.disk.mkdir(mode=0o700)
     with tarfile.open(host.disk / "identity.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         tar.add(host.identity, arcname=".", filter=_unshifted)
-    if spec.kind is Kind.QEMU:
+    if spec.kind.emulated:
         qemu.lay_out(host, spec)
     else:
         uml.installed()
@@ -68,7 +68,7 @@ def start(host: HostState, lab: LabState, spec: HostSpec) -> int:
     """Boot the host; return the process that its kernel lives and dies with."""
     index = int(host.address.read_text())
     port = network.plug_tap(str(lab.netns), index, ID_BASE)
-    kind = qemu if spec.kind is Kind.QEMU else uml
+    kind = qemu if spec.kind.emulated else uml
     argv = kind.command(spec, port, network.hardware_address(index), parameters(spec, index))
 
     def begin(lifeline: int) -> NoReturn:

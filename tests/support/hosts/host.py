@@ -22,7 +22,7 @@ from tests.support.hosts import cleanup, guests, network
 from tests.support.hosts.changes import LOGIN_RECORDS, Change, overlay_diff
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.processes import Process
-from tests.support.hosts.spec import HostSpec, Kind
+from tests.support.hosts.spec import HostSpec
 from tests.support.hosts.state import HostState, LabState
 from tests.support.hosts.warden import ENVIRONMENT
 
@@ -187,7 +187,7 @@ class Host:
     @property
     def start_seconds(self) -> float:
         """How long it may take to come up before that is a failure."""
-        return EMULATED_START_SECONDS if self.spec.kind is Kind.QEMU else START_SECONDS
+        return EMULATED_START_SECONDS if self.spec.kind.emulated else START_SECONDS
 
     def starts(self) -> int:
         """How often its sshd has come to listen."""

@@ -48,7 +48,7 @@ def ensure(suite: Suite, kind: Kind) -> Path:
         # A kernel without privileges opens it: the folder is for everybody, the file for reading.
         done.parent.chmod(0o755)
         if not done.exists():
-            if kind is Kind.QEMU:
+            if kind.emulated:
                 kernel(suite, kind).write_bytes(_kernel(tree))
                 initrd(suite, kind).write_bytes(first.build(tree))
             _pack(tree, done)

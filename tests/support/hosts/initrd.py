@@ -6,11 +6,12 @@ Made from a tree without running anything of it, so that the tree may be of anot
 from __future__ import annotations
 
 import lzma
+import re
 import stat
 from pathlib import Path
 
-MODULES = ("virtio_blk", "virtio_net")
-"""Debian's kernels for clouds have ext4 and the bus built in."""
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net")
+"""Debian's kernels for clouds have ext4 built in, and most the bus."""
 APPLETS = ("sh", "insmod", "mount", "switch_root")
 ROOT = "/dev/vda"
 INIT = f"""\
@@ -38,13 +39,25 @@ def build(tree: Path) -> bytes:
 def _modules(tree: Path) -> dict[str, bytes]:
     """Name and content, each after those that it needs."""
     [folder] = (tree / "usr/lib/modules").iterdir()
-    needs = dict(line.split(":", 1) for line in (folder / "modules.dep").read_text().splitlines())
-    paths: dict[str, None] = {}
+    there = {path.name.partition(".")[0]: path for path in folder.rglob("*.ko*")}
+    found: dict[str, bytes] = {}
+
+    def take(name: str) -> None:
+        if name in there and f"{name}.ko" not in found:  # one that is not there is built in
+            content = _unpacked(there[name])
+            for needed in _needs(content):
+                take(needed)
+            found[f"{name}.ko"] = content
+
     for wanted in MODULES:
-        # One that is not there is built in.
-        for path in (path for path in needs if Path(path).name.partition(".")[0] == wanted):
-            paths |= dict.fromkeys([*reversed(needs[path].split()), path])
-    return {Path(path).name.removesuffix(".xz"): _unpacked(folder / path) for path in paths}
+        take(wanted)
+    return found
+
+
+def _needs(module: bytes) -> list[str]:
+    """As the module itself says it: depmod, whose list it is elsewhere, does not run for a foreign tree."""
+    said = re.search(rb"\0depends=([^\0]*)\0", module)
+    return [name for name in said[1].decode().split(",") if name] if said else []
 
 
 def _unpacked(path: Path) -> bytes:

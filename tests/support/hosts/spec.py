@@ -35,10 +35,16 @@ class Kind(StrEnum):
     """The same with systemd as pid 1, so that what is enabled comes back after a reboot."""
     QEMU = "qemu"
     """An emulated machine with the suite's kernel: Landlock, Yama, AppArmor as distributed."""
+    QEMU_AARCH64 = "qemu-aarch64"
+    """The same of another architecture; nothing can be installed there, see foreign.py."""
 
     @property
     def own_kernel(self) -> bool:
-        return self in {Kind.UML, Kind.UML_SYSTEMD, Kind.QEMU}
+        return self.emulated or self in {Kind.UML, Kind.UML_SYSTEMD}
+
+    @property
+    def emulated(self) -> bool:
+        return self in {Kind.QEMU, Kind.QEMU_AARCH64}
 
 
 class Suite(StrEnum):

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.support.hosts import mirror
+from tests.support.hosts import foreign, mirror
 from tests.support.hosts.errors import HostsError
 from tests.support.hosts.namespaces import ID_BASE
 from tests.support.hosts.spec import Kind, Suite
@@ -99,10 +99,13 @@ class Recipe:
     files: dict[str, tuple[int, str]]
     removed: tuple[str, ...] = REMOVED
     format: int = 1
+    architecture: str | None = None
+    """As Debian names it; None is this machine's."""
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def recipe(suite: Suite, kind: Kind = Kind.NAMESPACE) -> Recipe:
@@ -111,6 +114,9 @@ def recipe(suite: Suite, kind: Kind = Kind.NAMESPACE) -> Recipe:
     files = FILES | {"etc/ssh/sshd_config.d/fleetbox-hosts.conf": (0o644, sshd)}
     if kind is Kind.NAMESPACE:
         return Recipe(suite, PACKAGES, files)
+    if kind is Kind.QEMU_AARCH64:
+        packages = (*PACKAGES, *foreign.PACKAGES, "linux-image-cloud-arm64")
+        return Recipe(suite, packages, files | foreign.FILES | SYSTEM_FILES, architecture="arm64")
     packages = SYSTEM_PACKAGES + (KERNEL_PACKAGES if kind is Kind.QEMU else ())
     return Recipe(suite, packages, files | SYSTEM_FILES)
 
@@ -158,7 +164,7 @@ def _bootstrap(recipe: Recipe, root: Path) -> None:
         "--quiet",
         "--mode=root",
         "--format=directory",
-        "--variant=minbase",
+        *(foreign.options(recipe.architecture) if recipe.architecture else ["--variant=minbase"]),
         f"--include={','.join(recipe.packages)}",
         # mmdebstrap does not read the machine's apt.conf; suites that ended have an expired Release file.
         '--aptopt=Acquire::Check-Valid-Until "false"',
@@ -185,8 +191,11 @@ def _bootstrap(recipe: Recipe, root: Path) -> None:
 
 
 def _customise(recipe: Recipe, root: Path) -> None:
-    add_user = ["useradd", "--create-home", "--uid", "1000", "--shell", "/bin/bash", "dev"]
-    subprocess.run(["chroot", str(root), *add_user], check=True, capture_output=True, text=True)
+    if recipe.architecture:
+        foreign.configure(root)
+    else:
+        add_user = ["useradd", "--create-home", "--uid", "1000", "--shell", "/bin/bash", "dev"]
+        subprocess.run(["chroot", str(root), *add_user], check=True, capture_output=True, text=True)
     for pattern in recipe.removed:
         for path in root.glob(pattern):
             path.unlink()
