@@ -105,6 +105,7 @@ PROPERTIES: tuple[Property, ...] = (
         shown=(
             "FBX-SYS-001",
             f"{_LAUNCHER}/test_kernel_seccomp.py",
+            f"{_LAUNCHER}/test_on_aarch64.py",
             "tests/unit/targets/test_seccomp.py",
             "escape:kernel",
         ),
