@@ -225,6 +225,10 @@ def test_a_kernel_without_newer_calls_gives_the_same(bench: Bench, missing: str)
     words = bench.command(plan, "sh", "-c", script, options=["--mounts", "inner"])
     strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={missing}:error=ENOSYS"]
     done = bench.run_as([*strace, *words], cwd=bench.workspace, stdin=subprocess.DEVNULL)
+    if bench.run_as([*strace, "bwrap", "--ro-bind", "/", "/", "true"]).returncode != 0:
+        # bwrap 0.12 opens with openat2 what it binds.
+        assert (done.returncode, done.stdout) == (125, "")
+        return
     assert done.stdout == "text", done.stderr
     assert "Permission denied" in done.stderr
     assert "Read-only" in done.stderr
