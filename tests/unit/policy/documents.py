@@ -32,6 +32,26 @@ def violations(folder: Path, body: str, head: str = HEAD) -> tuple[Violation, ..
     return caught.value.violations
 
 
+def rule(path: str, access: str, **filesystem: str) -> str:
+    """A body with one rule, and further fields beside it."""
+    more = "".join(f", {key}: {value}" for key, value in filesystem.items())
+    return f'filesystem: {{rules: [{{path: "{path}", access: {access}}}]{more}}}'
+
+
+def outbound(text: str) -> str:
+    """A body with one destination."""
+    return f"network: {{mode: proxy, outbound: [{{{text}}}]}}"
+
+
+def only(folder: Path, body: str) -> Violation:
+    """The one violation of a body."""
+    found = violations(folder, body + "\n")
+    assert len(found) == 1, found
+    assert found[0].hint
+    assert found[0].line > HEAD_LINES
+    return found[0]
+
+
 def resolved(document: dict[str, Any]) -> ResolvedPolicy:
     """The policy that plain data means, without a file: for properties, which need many."""
     head = {"apiVersion": "fleetbox/v1", "kind": "SandboxPolicy", "metadata": {"name": "test"}}
