@@ -50,7 +50,7 @@ static enum job_kind kind_of(const struct entry *entry) {
     return alone ? HAS_WRITE : JOB_WRITE;
 }
 
-static char *put_escaped(char *to, const char *text) {
+char *put_escaped(char *to, const char *text) {
     for (; *text; text++) {
         unsigned char byte = (unsigned char)*text;
         if (byte > ' ' && byte < 0x7f && byte != '\\' && byte != ';') {

@@ -71,4 +71,8 @@ void mountlist_nest(struct jobs *jobs);
 /* The innermost at or above `path`; NULL for none. */
 struct job *mountlist_around(const struct jobs *jobs, const char *path);
 
+/* Appends TEXT with everything but printable ASCII, and blanks, semicolons and backslashes, as octal escapes; at most
+ * four bytes for one, no NUL. Returns the end. mountinfo_unescape takes it back. */
+char *put_escaped(char *to, const char *text);
+
 #endif

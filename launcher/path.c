@@ -5,26 +5,17 @@
 #include "mem.h"
 #include "refuse.h"
 
-static bool component_is_plain(const char *start, size_t length) {
-    if (length == 0 || (length == 1 && start[0] == '.') || (length == 2 && memcmp(start, "..", 2) == 0)) {
-        return false;
-    }
-    for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)start[i];
-        if (byte < 0x20 || byte == 0x7f) {
-            return false;
-        }
-    }
-    return length < 256;
+static bool is_name(const char *start, size_t length) {
+    return length > 0 && length < 256 && !(length == 1 && start[0] == '.') && !(length == 2 && memcmp(start, "..", 2) == 0);
 }
 
-bool path_is_plain_relative(const char *path) {
+bool path_is_relative(const char *path) {
     if (strlen(path) >= PATH_LIMIT) {
         return false;
     }
     for (;;) {
         size_t length = strcspn(path, "/");
-        if (!component_is_plain(path, length)) {
+        if (!is_name(path, length)) {
             return false;
         }
         if (path[length] == '\0') {
@@ -32,6 +23,16 @@ bool path_is_plain_relative(const char *path) {
         }
         path += length + 1;
     }
+}
+
+bool path_is_plain_relative(const char *path) {
+    for (const char *at = path; *at; at++) {
+        unsigned char byte = (unsigned char)*at;
+        if (byte < 0x20 || byte == 0x7f) {
+            return false;
+        }
+    }
+    return path_is_relative(path);
 }
 
 bool path_is_plain_absolute(const char *path) {

@@ -11,6 +11,9 @@ enum { PATH_LIMIT = 4096 }; /* with the final NUL, as the kernel counts */
 bool path_is_plain_absolute(const char *path);
 bool path_is_plain_relative(const char *path);
 
+/* The same with any byte in its names. */
+bool path_is_relative(const char *path);
+
 /* True for `path` == `dir` as well. Both canonical. */
 bool path_at_or_below(const char *path, const char *dir);
 bool path_below(const char *path, const char *dir);

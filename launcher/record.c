@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "mountinfo.h"
+#include "mountlist.h"
 #include "path.h"
 #include "plan.h"
 #include "refuse.h"
@@ -69,7 +71,11 @@ struct strings record_made(int record) {
     char *text = read_limited(record, RECORD_LIMIT, &length, "a record of mountpoints");
     for (char *end; (end = strchr(text, '\n')); text = end + 1) { /* one without its end was cut off: another name */
         *end = '\0';
-        if (strncmp(text, "made ", 5) == 0 && path_is_plain_relative(text + 5)) {
+        if (strncmp(text, "made ", 5) != 0) {
+            continue;
+        }
+        mountinfo_unescape(text + 5);
+        if (path_is_relative(text + 5)) {
             strings_add(&made, text + 5);
         }
     }
@@ -100,15 +106,22 @@ static void write_whole(int record, const char *text, off_t at) {
 void record_add(int record, const struct strings *made) {
     size_t length = 1;
     for (size_t i = 0; i < made->count; i++) {
-        length += strlen("made \n") + strlen(made->item[i]);
+        length += strlen("made \n") + 4 * strlen(made->item[i]);
     }
     char *text = mem_take(length);
     char *at = text;
-    for (size_t i = 0; i < made->count; i++) {
-        at += sprintf(at, "made %s\n", made->item[i]);
+    for (size_t i = 0; i < made->count; i++) { /* a workload's names may hold lines of their own */
+        at = put_escaped(stpcpy(at, "made "), made->item[i]);
+        *at++ = '\n';
+    }
+    *at = '\0';
+    off_t end = lseek(record, 0, SEEK_END);
+    if (end + (at - text) > RECORD_LIMIT) { /* nobody could read it again */
+        refuse("work in another directory, or take repositories out of it",
+               "what would have to be protected in the workspace fills more than %d bytes", RECORD_LIMIT);
     }
     if (made->count) {
-        write_whole(record, text, lseek(record, 0, SEEK_END));
+        write_whole(record, text, end);
     }
 }
 

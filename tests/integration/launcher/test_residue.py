@@ -267,3 +267,30 @@ def test_sigint_reaches_the_workload_once_and_the_launcher_lives_to_clean_up(ben
         out, _ = process.communicate(timeout=10)
     assert (out, process.returncode) == ("int\n", 4)
     assert names(bench.workspace) == []
+
+
+REPOSITORY: list[Op] = [
+    ("protect-part", ".git", part) for part in ("config", "hooks", "modules", "worktrees")
+]
+
+
+def test_names_that_hold_lines_of_a_record_add_nothing_to_it(bench: Bench) -> None:
+    for path in ("x", "x\nmade a/b/.git", "y\nmade z\n/.git", "\\170/.git"):
+        bench.make(f"home/ws/{path}")
+    before = sorted(bench.workspace.rglob("*"))
+    assert bench.run(bench.plan(*REPOSITORY), "true").returncode == 0
+    assert sorted(bench.workspace.rglob("*")) == before
+
+
+def test_more_than_a_record_can_hold_is_a_refusal_that_does_not_last(bench: Bench) -> None:
+    for number in range(120):
+        bench.make(f"home/ws/{number:03}{'a' * 240}/{'b' * 250}/{'c' * 250}/.git")
+    plan = bench.plan(*REPOSITORY)
+    for _ in range(2):
+        done = bench.run(plan, "true")
+        assert done.returncode == 125
+        assert "what would have to be protected in the workspace fills more than" in done.stderr
+    assert [path.name for path in bench.workspace.rglob("hooks")] == []
+    for path in bench.workspace.iterdir():
+        shutil.rmtree(path)
+    assert bench.run(plan, "true").returncode == 0
