@@ -136,12 +136,17 @@ def _environment(policy: ResolvedPolicy) -> Params:
     return {"pass": [name for name in policy.environment.pass_ if name not in policy.environment.set]}
 
 
+def _host_mounts(policy: ResolvedPolicy) -> Params:
+    return {"host_mounts": True} if policy.filesystem.allow_host_mounts else {}
+
+
 def _in_force(policy: ResolvedPolicy) -> Params:
     return {"digest": policy.digest}
 
 
 _WITHOUT_A_SANDBOX = ("FBX-SBX-001", "FBX-SBX-002", "FBX-POL-001")
 _PARAMS: dict[str, Callable[[ResolvedPolicy], Params]] = {
+    "FBX-SBX-001": _host_mounts,
     "FBX-FS-001": _outside_workspace,
     "FBX-FS-002": _workspace,
     "FBX-FS-003": _git,
@@ -152,6 +157,7 @@ _PARAMS: dict[str, Callable[[ResolvedPolicy], Params]] = {
     "FBX-NET-001": _egress,
     "FBX-NET-004": _host_sockets,
     "FBX-NS-001": _user_namespaces,
+    "FBX-NS-002": _host_mounts,
     "FBX-NS-003": _host_processes,
     "FBX-GPU-001": _gpu,
     "FBX-ENV-001": _environment,

@@ -139,6 +139,9 @@ BY_ARGUMENT = frozenset(
         "sched_setaffinity",
         "sched_setattr",
         "migrate_pages",
+        "access",
+        "faccessat",
+        "faccessat2",
     ]
 )
 REFUSED = tuple(sorted(ALWAYS | UNLESS_NESTED | ALONE | BY_ARGUMENT))

@@ -32,6 +32,7 @@ program with it is this account | EPERM |
 | ENOSYS |
 | `memfd_create` | with `process.allowed_binaries`, unless it is sealed against execution | ENOSYS |
 | `ioctl` | without bubblewrap: all requests but those of terminals and sockets | ENOTTY |
+| `access`, `faccessat`, `faccessat2` | without bubblewrap: whether a file may be written | EROFS |
 | {of_a_process} | without bubblewrap: about any process but the caller itself | EPERM |
 """
 

@@ -51,6 +51,7 @@ _TIOCLINUX = 0x541C
 _IOCTL_TYPE = 0xFF00
 _OF_TERMINALS, _OF_SOCKETS = 0x5400, 0x8900
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
+_W_OK = 2
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE = 0
@@ -110,7 +111,7 @@ class Filter:
         if not self.nested:
             yield from _set_user_id()
         if self.variant is Variant.ALONE:
-            yield from _of_the_caller()
+            yield from _by_argument()
         yield from _answers(self.variant)
 
     def _dispatch_end(self) -> int:
@@ -159,6 +160,10 @@ class Filter:
             yield Jump(Code.EQUAL, number, yes="no such call")
         for numbers in syscalls.OF_A_PROCESS.values():
             yield self._call(numbers, "of a process")
+        for index, calls in syscalls.ACCESS.items():
+            for numbers in calls.values():
+                if numbers.on(self.arch) is not None:
+                    yield self._call(numbers, f"access {index}")
         yield self._call(syscalls.SETPRIORITY, "setpriority")
         yield self._call(syscalls.IOPRIO_SET, "ioprio_set")
 
@@ -265,11 +270,18 @@ def _set_user_id() -> Iterator[Line]:
         yield Jump(Code.ANY_BIT, _S_ISUID, yes="refuse", no="allow")
 
 
-def _of_the_caller() -> Iterator[Line]:
-    """Allowed about the calling process; others are not the sandbox's to slow down, or to end by a limit."""
+def _by_argument() -> Iterator[Line]:
+    """Allowed about the calling process; others are not the sandbox's to slow down, or to end by a limit.
+
+    Whether a file may be written is answered as by a read-only mount.
+    """
     yield Label("of a process")
     yield Plain(Code.LOAD, _argument(0))
     yield Jump(Code.EQUAL, 0, yes="allow", no="refuse")
+    for index in syscalls.ACCESS:
+        yield Label(f"access {index}")
+        yield Plain(Code.LOAD, _argument(index))
+        yield Jump(Code.ANY_BIT, _W_OK, yes="read-only", no="allow")
     for label, kind in (("setpriority", _PRIO_PROCESS), ("ioprio_set", _IOPRIO_WHO_PROCESS)):
         yield Label(label)
         yield Plain(Code.LOAD, _argument(0))

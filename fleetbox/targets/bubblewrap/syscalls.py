@@ -140,6 +140,11 @@ OF_A_PROCESS: Mapping[str, Numbers] = {
     "migrate_pages": Numbers(256, 238),
 }
 # The first argument says what kind of thing the second names.
+# Which argument asks what may be done with a file: Landlock is not asked, and a read-only mount would say no.
+ACCESS: Mapping[int, Mapping[str, Numbers]] = {
+    1: {"access": Numbers(21, None)},
+    2: {"faccessat": Numbers(269, 48), "faccessat2": Numbers(439, 439)},
+}
 SETPRIORITY = Numbers(141, 140)
 IOPRIO_SET = Numbers(251, 30)
 
@@ -182,6 +187,8 @@ BY_ARGUMENT: Mapping[str, Numbers] = {
     "setpriority": SETPRIORITY,
     "ioprio_set": IOPRIO_SET,
     **OF_A_PROCESS,
+    **ACCESS[1],
+    **ACCESS[2],
 }
 
 # Refused where Landlock stands in for the mounts (docs/adr/0005), on top of the rest: it looks at neither

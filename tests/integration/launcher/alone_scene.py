@@ -39,8 +39,6 @@ NUMBERS = {
     "fanotify_init": 300 if X86_64 else 262, "renameat2": 316 if X86_64 else 276,
 }  # fmt: skip
 AT_FDCWD = -100
-SHM_KEY, SEM_KEY, MSG_KEY = 0x464C0001, 0x464C0002, 0x464C0003
-ABSTRACT = "\0fleetbox-alone-scene"
 
 Scene = dict[str, Any]
 ATTEMPTS: dict[str, Callable[[Scene], object]] = {}
@@ -71,6 +69,11 @@ def secret(path: str) -> None:
     """A read that counts only if it brought what was written there."""
     if b"secret" not in read(path):
         raise OSError(errno.ENODATA, path)
+
+
+def slow_down(pid: int) -> None:
+    """By nothing: this may run at any priority, and none can be taken back."""
+    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
 
 
 # What a read-only workload lives on.
@@ -108,7 +111,7 @@ def _(_scene: Scene) -> None:
 @attempt("limit and slow down itself")
 def _(_scene: Scene) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.setpriority(os.PRIO_PROCESS, 0, 5)
+    slow_down(0)
     os.sched_setaffinity(0, os.sched_getaffinity(0))
 
 
@@ -147,6 +150,14 @@ def _(scene: Scene) -> None:
 @attempt("watch a directory of the workspace")
 def _(scene: Scene) -> None:
     call("inotify_add_watch", call("inotify_init1", 0), f"{scene['home']}/ws".encode(), 0x100)
+
+
+def may_write(path: str) -> None:
+    if not os.access(path, os.W_OK):
+        raise OSError(errno.EACCES, path)
+
+
+attempt("be told that a file may be written")(lambda s: may_write(f"{s['home']}/ws/file"))
 
 
 @attempt("see the size of a denied file")
@@ -295,7 +306,7 @@ of_victim(
     "make a process the first to be killed", lambda pid: Path(f"/proc/{pid}/oom_score_adj").write_text("999")
 )
 of_victim("limit a process", lambda pid: resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0)))
-of_victim("slow a process down", lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 5))
+of_victim("slow a process down", slow_down)
 of_victim("bind a process to a core", lambda pid: os.sched_setaffinity(pid, os.sched_getaffinity(0)))
 of_victim("schedule a process", lambda pid: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0)))
 of_victim("order a process's reads", lambda pid: call("ioprio_set", 1, pid, 3 << 13))
@@ -314,13 +325,13 @@ def _(scene: Scene) -> None:
 
 
 # Objects of the host that belong to no file system.
-attempt("attach shared memory")(lambda _: call("shmat", call("shmget", SHM_KEY, 0, 0), 0, 0o10000))
-attempt("open a semaphore")(lambda _: call("semget", SEM_KEY, 0, 0))
-attempt("open a message queue")(lambda _: call("msgget", MSG_KEY, 0))
-attempt("open a POSIX queue")(lambda _: call("mq_open", b"fleetbox-alone-scene", os.O_RDONLY, 0, 0))
+attempt("attach shared memory")(lambda s: call("shmat", call("shmget", s["key"], 0, 0), 0, 0o10000))
+attempt("open a semaphore")(lambda s: call("semget", s["key"], 0, 0))
+attempt("open a message queue")(lambda s: call("msgget", s["key"], 0))
+attempt("open a POSIX queue")(lambda s: call("mq_open", s["name"].encode(), os.O_RDONLY, 0, 0))
 attempt("read shared memory of the host")(lambda s: secret(s["shm"]))
 attempt("connect to a socket")(lambda s: socket.socket(socket.AF_UNIX).connect(s["socket"]))
-attempt("connect to an abstract socket")(lambda _: socket.socket(socket.AF_UNIX).connect(ABSTRACT))
+attempt("connect to an abstract socket")(lambda s: socket.socket(socket.AF_UNIX).connect("\0" + s["name"]))
 attempt("read a terminal")(lambda s: os.open(s["terminal"], os.O_RDONLY | os.O_NOCTTY))
 attempt("write to a terminal")(lambda s: os.open(s["terminal"], os.O_WRONLY | os.O_NOCTTY))
 attempt("make a terminal")(lambda _: pty.openpty())
@@ -379,12 +390,13 @@ def around(home: Path, command: list[str]) -> int:
     for name, folder in (("shm", "/dev/shm"), ("tmp", "/tmp")):
         scene[name] = f"{folder}/fleetbox-alone-{os.getpid()}"
         Path(scene[name]).write_text("secret\n")
-    memory = call("shmget", SHM_KEY, 4096, 0o1600)
-    semaphore, queue = call("semget", SEM_KEY, 1, 0o1600), call("msgget", MSG_KEY, 0o1600)
-    call("mq_open", b"fleetbox-alone-scene", os.O_RDONLY | os.O_CREAT, 0o600, 0)
+    scene["key"], scene["name"] = 0x46000000 | os.getpid(), f"fleetbox-alone-{os.getpid()}"
+    memory = call("shmget", scene["key"], 4096, 0o1600)
+    semaphore, queue = call("semget", scene["key"], 1, 0o1600), call("msgget", scene["key"], 0o1600)
+    call("mq_open", scene["name"].encode(), os.O_RDONLY | os.O_CREAT, 0o600, 0)
     scene["socket"] = str(home / "beside" / "socket")
     listeners = [socket.socket(socket.AF_UNIX) for _ in range(2)]
-    for listener, name in zip(listeners, (scene["socket"], ABSTRACT), strict=True):
+    for listener, name in zip(listeners, (scene["socket"], "\0" + scene["name"]), strict=True):
         listener.bind(name)
         listener.listen(64)
     terminals = [pty.openpty()[1] for _ in range(8)]  # a sandbox counts its own from 0
@@ -406,7 +418,7 @@ def around(home: Path, command: list[str]) -> int:
         LIBC.shmctl(memory, 0, None)
         LIBC.semctl(semaphore, 0, 0)
         LIBC.msgctl(queue, 0, None)
-        LIBC.mq_unlink(b"/fleetbox-alone-scene")
+        LIBC.mq_unlink(f"/{scene['name']}".encode())
 
 
 if __name__ == "__main__":

@@ -217,6 +217,18 @@ def test_without_mounts_only_terminals_and_sockets_take_requests(filter_: Filter
 
 
 @pytest.mark.parametrize("filter_", ALONE, ids=name)
+def test_without_mounts_no_file_is_said_to_be_writable(filter_: Filter) -> None:
+    for index, calls in syscalls.ACCESS.items():
+        for numbers in calls.values():
+            if (number := numbers.on(filter_.arch)) is not None:
+                before = [0] * index
+                assert [answer(filter_, number, *before, mode) for mode in (0, 4, 5, 2, 6, 7)] == [
+                    *[ALLOW] * 3,
+                    *[EROFS] * 3,
+                ]
+
+
+@pytest.mark.parametrize("filter_", ALONE, ids=name)
 def test_without_a_pid_namespace_only_the_caller_can_be_slowed_down_or_limited(filter_: Filter) -> None:
     for call, numbers in syscalls.OF_A_PROCESS.items():
         assert answer(filter_, numbers, 0) == ALLOW, call
