@@ -187,8 +187,8 @@ PROPERTIES: tuple[Property, ...] = (
         _ENFORCED,
         "fleetbox-run --explain in words, --dry-run as a command to paste; fleetbox policy explain, render",
         shown=(
-            f"{_LAUNCHER}/test_paths.py::test_explain_says_what_and_why_and_runs_nothing",
-            f"{_LAUNCHER}/test_paths.py::test_the_dry_run_line_can_be_pasted",
+            f"{_LAUNCHER}/test_paths_shown.py::test_explain_says_what_and_why_and_runs_nothing",
+            f"{_LAUNCHER}/test_paths_shown.py::test_the_dry_run_line_can_be_pasted",
             "tests/integration/run/test_run.py",
         ),
     ),
