@@ -189,7 +189,7 @@ static uint64_t blocked_signals(void) {
 }
 
 static void add_mounts(const struct launch *launch, struct strings *argv) {
-    struct strings pieces = mountlist_write(&launch->entries, &launch->frozen);
+    struct strings pieces = mountlist_write(&launch->entries, &launch->frozen, &launch->later);
     ADD(argv, "--chdir", start_dir(launch), "--mounts", pieces.count ? pieces.item[0] : "");
     for (size_t i = 1; i < pieces.count; i++) {
         ADD(argv, "--mounts", pieces.item[i]);

@@ -32,6 +32,9 @@ void add_guard(struct launch *launch, const struct resolved *place, enum access 
         if (access == ACCESS_NONE && place->found != INACCESSIBLE && !root) {
             strings_add(&launch->absent, place->path);
             strings_add(&launch->absent_in, path_parent(mem_copy(place->path, place->missing_at)));
+            if (place->found == MISSING) {
+                strings_add(&launch->later.names, mem_copy(place->path, place->missing_at));
+            }
         } else {
             skip(launch, place->path, "does not exist, nothing to do");
         }
@@ -87,7 +90,7 @@ static void add_virtual(struct launch *launch, const struct resolved *place, enu
 
 static void add_rule(struct launch *launch, const struct op *op) {
     enum access access = access_of(op);
-    launch->roots.followed = access == ACCESS_NONE ? &launch->later : NULL;
+    launch->roots.followed = access == ACCESS_NONE ? &launch->later.links : NULL;
     struct resolved place = access == ACCESS_WRITE ? find_writable(launch, op->arg[1]) : find(launch, op->arg[1]);
     launch->roots.followed = NULL;
     if (strcmp(place.path, "/") == 0 && access != ACCESS_READ) {

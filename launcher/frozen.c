@@ -24,9 +24,15 @@ static bool is_shown(const struct launch *launch, const char *path) {
     return entry ? entry->kind == ENTRY_BIND && entry->access == ACCESS_READ : launch->plan.root == ROOT_HOST;
 }
 
+static bool holds_home(const struct launch *launch, const char *dir) {
+    return (launch->home && path_at_or_below(launch->home, dir)) ||
+           (launch->account_home && path_at_or_below(launch->account_home, dir));
+}
+
 /* In what is worked on, and in all that can be written, what others do must be seen at once. */
 static bool can_freeze(const struct launch *launch, const char *path) {
-    return path[1] && !path_at_or_below(path, launch->workspace) && !roots_holding(&launch->roots, path) &&
+    bool worked_on = path_at_or_below(path, launch->workspace) && !holds_home(launch, launch->workspace);
+    return path[1] && !worked_on && !roots_holding(&launch->roots, path) &&
            is_shown(launch, path);
 }
 
@@ -122,7 +128,10 @@ void frozen_choose(struct launch *launch) {
         }
     }
     add_all(launch, &launch->absent_in);
-    add_all(launch, &launch->later);
+    add_all(launch, &launch->later.dirs);
+    for (size_t i = 0; i < launch->later.links.count; i++) {
+        add(launch, path_parent(launch->later.links.item[i]));
+    }
     leave_what_is_too_large(&launch->frozen);
 }
 

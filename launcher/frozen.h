@@ -21,6 +21,14 @@ struct frozen {
     struct strings left; /* those that would have to be, and cannot */
 };
 
+/* What the host may yet make in directories of the host's, and is denied. */
+struct later {
+    struct strings dirs;  /* where it may be made; known of `absent` without this */
+    struct strings names; /* what would be made first: a denied path, or a directory on the way to one */
+    struct strings links; /* links on the way to a denied path: a directory may take their place */
+    struct strings globs; /* base and pattern, in turn */
+};
+
 struct launch;
 
 /* Fills it in, from the ordered entries, `absent_in` and `later`. */

@@ -216,18 +216,23 @@ static bool finds_anywhere(const struct glob *glob, const char *base) {
 
 void collect_glob(struct launch *launch, const struct op *op) {
     struct glob glob = {.launch = launch, .pattern = pattern_split(op->arg[1]), .events = -1};
+    launch->roots.followed = &launch->later.links;
     struct resolved base = find(launch, op->arg[0]);
+    launch->roots.followed = NULL;
     if (base.found != FOUND) {
         return;
     }
     glob.roams = finds_anywhere(&glob, base.path);
-    strings_add(&launch->later, base.path);
+    strings_add(&launch->later.dirs, base.path);
+    strings_add(&launch->later.globs, base.path);
+    strings_add(&launch->later.globs, op->arg[1]);
     visit(&glob, AT_FDCWD, base.path, &(struct directory){base.path, pattern_start(&glob.pattern), 0});
     settle(&glob);
     for (size_t i = 0; i < glob.matched; i++) {
         struct entry entry = entry_at(&glob.match[i].target, ACCESS_NONE, "glob");
         entry.roams = glob.roams;
         entry.secret = true;
+        strings_add(&launch->later.dirs, path_parent(glob.match[i].path)); /* of a link, not the target's */
         entries_add(&launch->entries, entry);
     }
 }

@@ -44,7 +44,7 @@ struct launch {
     struct strings devices; /* nodes below /dev, bound after the fresh /dev is mounted */
     struct strings absent;    /* denied outside writable roots, and not there */
     struct strings absent_in; /* in which directory each of them would be made, with those above it */
-    struct strings later;     /* directories in which something denied may match, or take the place of a link */
+    struct later later;
     struct frozen frozen;
     struct strings skipped; /* what --explain says about rules without an effect */
     bool gpu_bound;

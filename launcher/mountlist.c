@@ -17,7 +17,8 @@ static const char *const words[] = {
     [JOB_PIN] = "pin",             [JOB_MISSING] = "missing",     [JOB_TMP] = "tmp",
     [JOB_LINK] = "link",           [JOB_AGAIN] = "again",         [JOB_SNAPSHOT] = "snapshot",
     [HAS_WRITE] = "bwrap-write",   [HAS_READ] = "bwrap-read",     [HAS_TMP] = "bwrap-tmp",
-    [HAS_DEVICE] = "bwrap-device",
+    [HAS_DEVICE] = "bwrap-device", [LATER_NAME] = "later",        [LATER_LINK] = "later-link",
+    [LATER_GLOB] = "later-glob",
 };
 
 static enum job_kind kind_of(const struct entry *entry) {
@@ -121,7 +122,20 @@ static void write_frozen(struct writing *writing, const struct frozen *frozen, s
     }
 }
 
-struct strings mountlist_write(const struct entries *entries, const struct frozen *frozen) {
+static void write_later(struct writing *writing, const struct later *later) {
+    const struct identity none = {0};
+    for (size_t i = 0; i < later->names.count; i++) {
+        write_job(writing, LATER_NAME, &none, later->names.item[i], NULL);
+    }
+    for (size_t i = 0; i < later->links.count; i++) {
+        write_job(writing, LATER_LINK, &none, later->links.item[i], NULL);
+    }
+    for (size_t i = 0; i < later->globs.count; i += 2) {
+        write_job(writing, LATER_GLOB, &none, later->globs.item[i], later->globs.item[i + 1]);
+    }
+}
+
+struct strings mountlist_write(const struct entries *entries, const struct frozen *frozen, const struct later *later) {
     struct writing writing = {0};
     size_t next = 0;
     for (size_t i = 0; i < entries->count; i++) {
@@ -134,6 +148,9 @@ struct strings mountlist_write(const struct entries *entries, const struct froze
         write_job(&writing, kind_of(entry), &identity, entry->path, entry->kind == ENTRY_LINK ? entry->target : NULL);
     }
     write_frozen(&writing, frozen, &next, NULL);
+    if (frozen->count) {
+        write_later(&writing, later);
+    }
     finish_piece(&writing);
     return writing.pieces;
 }
@@ -178,7 +195,7 @@ static bool read_job(struct job *job, char *text) {
     if (!path || text || !read_kind(&job->kind, word) || !read_identity(&job->identity, identity)) {
         return false;
     }
-    if ((job->kind == JOB_LINK) != (target != NULL)) {
+    if ((job->kind == JOB_LINK || job->kind == LATER_GLOB) != (target != NULL)) {
         return false;
     }
     mountinfo_unescape(path);
@@ -196,13 +213,29 @@ bool mountlist_read(struct jobs *jobs, char *text) {
         if (!read_job(&job, part)) {
             return false;
         }
+        if (job.kind >= LATER_NAME) {
+            struct later_jobs *later = &jobs->later;
+            later->item = mem_grow(later->item, later->count, &later->room, sizeof *later->item);
+            later->item[later->count++] = job;
+            continue;
+        }
         jobs->item = mem_grow(jobs->item, jobs->count, &jobs->room, sizeof *jobs->item);
         jobs->item[jobs->count++] = job;
     }
     return true;
 }
 
+static int by_path(const void *left, const void *right) {
+    const struct job *a = left;
+    const struct job *b = right;
+    int order = path_compare(a->path, b->path);
+    return order ? order : (int)b->kind - (int)a->kind; /* of one path, path_holder finds the last, the strictest */
+}
+
 void mountlist_nest(struct jobs *jobs) {
+    if (jobs->later.count) {
+        qsort(jobs->later.item, jobs->later.count, sizeof *jobs->later.item, by_path);
+    }
     struct job *above = NULL;
     for (size_t i = 0; i < jobs->count; i++) {
         struct job *job = &jobs->item[i];

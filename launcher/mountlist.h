@@ -25,6 +25,9 @@ enum job_kind {
     HAS_READ,
     HAS_TMP,
     HAS_DEVICE,
+    LATER_NAME, /* nothing that has come to be there since the launcher looked is part of a snapshot */
+    LATER_LINK, /* nor anything but a link */
+    LATER_GLOB, /* nor what matches the target by now, as a pattern below the path */
 };
 
 /* The file that the launcher looked at; `known` is false where there was none. */
@@ -35,10 +38,10 @@ struct identity {
 };
 
 struct job {
+    const char *path; /* first, for path_holder */
     enum job_kind kind;
     struct identity identity;
-    const char *path;
-    const char *target;      /* JOB_LINK */
+    const char *target;      /* JOB_LINK, LATER_GLOB */
     struct job *above; /* the innermost that holds this one; NULL for none */
     int source;              /* where it is bound from, when that must be opened before something covers it; or -1 */
     bool filled;             /* a mask, or a fresh directory, with something visible below it */
@@ -57,10 +60,15 @@ struct jobs {
     struct job *item;
     size_t count;
     size_t room;
+    struct later_jobs {
+        struct job *item;
+        size_t count;
+        size_t room;
+    } later; /* LATER_; in order once they are nested */
 };
 
 /* In pieces, because the kernel takes no argument above 128 KiB. */
-struct strings mountlist_write(const struct entries *entries, const struct frozen *frozen);
+struct strings mountlist_write(const struct entries *entries, const struct frozen *frozen, const struct later *later);
 
 /* Adds one piece; the text is changed in place and must stay. False when it is not of this form. */
 bool mountlist_read(struct jobs *jobs, char *text);

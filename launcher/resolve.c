@@ -85,7 +85,7 @@ static void follow(struct walk *walk, const struct stat *st) {
     }
     target[length] = '\0';
     if (walk->roots->followed) {
-        strings_add(walk->roots->followed, path_parent(mem_copy(link, strlen(link))));
+        strings_add(walk->roots->followed, mem_copy(link, strlen(link)));
     }
     char joined[sizeof walk->rest];
     const char *remaining = walk->rest + walk->rest_at;

@@ -20,7 +20,7 @@ struct roots {
     struct root *item;
     size_t count;
     size_t room;
-    struct strings *followed; /* when set: where the links lie that are followed */
+    struct strings *followed; /* when set: links that are followed are added */
     struct strings made; /* mountpoints of running sandboxes: directories that are there only for them, in order */
 };
 

@@ -6,12 +6,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "bindfd.h"
 #include "exact.h"
 #include "listing.h"
 #include "path.h"
+#include "unseen.h"
 
 #define SNAPSHOT "snapshot"
 
@@ -117,50 +119,76 @@ static void keep(const struct taking *taking, const char *name, int source) {
     job->taken[job->taken_count++] = (struct taken){mem_copy(name, strlen(name)), source};
 }
 
-static void take(const struct taking *taking, const char *name, struct job *own) {
-    int source = bind_take(taking->from, name);
-    if (source < 0 && (errno == ENOENT || errno == EACCES)) { /* gone; or nobody may go there */
-        return;
+/* Without asking a file server that may not answer. */
+static bool see(int fd, struct stat *st) {
+    struct statx seen;
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &seen) != 0) {
+        return (errno == ENOSYS || errno == EPERM) && fstat(fd, st) == 0;
     }
-    if (source < 0) {
+    *st = (struct stat){
+        .st_dev = makedev(seen.stx_dev_major, seen.stx_dev_minor), .st_ino = seen.stx_ino, .st_mode = seen.stx_mode};
+    return true;
+}
+
+/* What goes away, becomes a link, or lets nobody look at it, at this moment, is left out. */
+static void take(const struct taking *taking, const char *name, struct job *own) {
+    struct stat st;
+    int source = bind_take(taking->from, name);
+    if (source < 0 && errno != ENOENT && errno != EACCES) {
         fail_errno(taking->carving, taking->job);
     }
-    struct stat st = look(taking->carving, taking->job, source);
-    if (own && is_mask(taking->carving, own)) {
+    if (source < 0 || !see(source, &st) || S_ISLNK(st.st_mode)) {
+        close(source);
+        return;
+    }
+    bool masked = own && is_mask(taking->carving, own);
+    if (masked || (!own && is_denied(taking, name, &st))) {
         make_mask(taking, name, &st, own);
-    } else if (!own && is_denied(taking, name, &st)) {
-        make_mask(taking, name, &st, NULL);
+        close(source);
     } else {
         make(taking, name, st.st_mode & S_IFMT, 0755);
         keep(taking, name, source);
-        return;
     }
-    close(source);
 }
 
-static bool make_link(const struct taking *taking, const char *name) {
+static void take_link(const struct taking *taking, const char *name) {
     char target[PATH_LIMIT];
     ssize_t length = readlinkat(taking->from, name, target, sizeof target - 1);
-    if (length < 0 || (size_t)length == sizeof target - 1) {
-        return false;
+    if (length < 0) {
+        return;
     }
     target[length] = '\0';
     if (symlinkat(target, taking->to, name) != 0) {
         fail_errno(taking->carving, taking->job);
     }
-    return true;
+}
+
+static bool is_link(const struct taking *taking, const struct name *name) {
+    struct stat st;
+    if (name->type != DT_UNKNOWN) {
+        return name->type == DT_LNK;
+    }
+    return fstatat(taking->from, name->text, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) == 0 && S_ISLNK(st.st_mode);
 }
 
 static bool take_name(void *context, const struct name *name) {
     const struct taking *taking = context;
-    if (strlen(name->text) > NAME_MAX) { /* as some file systems have, and ours not */
+    const char *text = name->text;
+    if (strlen(text) > NAME_MAX) { /* as some file systems have, and ours not */
         return true;
     }
-    struct job *own = job_at(taking, name->text);
+    struct job *own = job_at(taking, text);
+    bool link = !own && is_link(taking, name);
     if (own && is_part(own)) {
-        make(taking, name->text, S_IFDIR, 0700);
-    } else if (name->type != DT_LNK || !make_link(taking, name->text)) {
-        take(taking, name->text, own);
+        make(taking, text, S_IFDIR, 0700);
+    } else if (own) {
+        take(taking, text, own);
+    } else if (is_unseen(taking->carving->jobs, taking->job, text, link)) {
+        return true;
+    } else if (link) {
+        take_link(taking, text);
+    } else {
+        take(taking, text, NULL);
     }
     return true;
 }

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import give_to
 from tests.integration.launcher.conftest import Bench
+from tests.integration.launcher.test_mounts import wrapper
 from tests.support.plans import Op
 
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
@@ -276,3 +277,52 @@ def test_a_kernel_without_newer_calls_makes_the_same(bench: Bench, missing: str)
     done = bench.run_as([*strace, *words], cwd=bench.workspace, stdin=subprocess.DEVNULL)
     assert done.stdout == "profile other 1\n", done.stderr
     assert done.stderr.count("Permission denied") == 2
+
+
+BETWEEN: dict[str, tuple[list[Op], str, str]] = {
+    "a file": ([DENY], "echo secret > {home}/.netrc", ".netrc"),
+    "a match": ([("glob", "${HOME}", ".*_history")], "echo secret > {home}/.new_history", ".new_history"),
+    "a match below": ([("glob", "${HOME}", "*/*.key")], "echo secret > {home}/a/new.key", "a/new.key"),
+    "a directory on the way": (
+        [("rule", "none", "${HOME}/a/fresh/token")],
+        "mv {root}/fresh {home}/a/fresh",
+        "a/fresh/token",
+    ),
+    "a directory for a link": (
+        [("rule", "none", "${HOME}/link/token")],
+        "mv {home}/link {root}/away; mv {root}/fresh {home}/link",
+        "link/token",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BETWEEN)
+def test_what_is_made_between_the_look_and_the_snapshot_is_not_part_of_it(bench: Bench, what: str) -> None:
+    ops, act, path = BETWEEN[what]
+    bench.make("fresh/token", "secret")
+    bench.make("home/a/old.key", "old")
+    bench.make("target/token", "old")
+    (bench.home / "link").symlink_to(bench.root / "target")
+    env = wrapper(bench, act.format(home=bench.home, root=bench.root))
+    done = bench.sh(bench.plan(*ops), f"cat {bench.home}/{path}; echo ran", env=env)
+    assert done.stdout == "ran\n", done.stderr
+    assert (bench.home / path).read_text().strip() == "secret"
+    assert "secret" in bench.sh(bench.plan(), f"cat {bench.home}/{path}").stdout
+
+
+def test_a_home_that_is_the_workspace_is_one_though_it_is_only_read(bench: Bench) -> None:
+    with bench.start(
+        bench.plan(DENY, mode="read-only"), "while [ ! -e ws/go ]; do :; done; cat .netrc", cwd=bench.home
+    ) as process:
+        bench.make("home/.netrc", "secret")
+        (bench.workspace / "go").touch()
+        assert process.communicate(timeout=30)[0] == ""
+
+
+def test_in_a_minimal_root(bench: Bench) -> None:
+    minimal = [("minimal", place) for place in ("/usr", "/bin", "/lib", "/lib64", "/etc")]
+    plan_ops: list[Op] = [DENY, ("rule", "read", str(bench.home)), *minimal]
+    out, err = made_later(bench, plan_ops, root="minimal")
+    assert out == ""
+    assert "No such file" in err
+    assert "open to this sandbox" not in err
