@@ -13,7 +13,9 @@ ratios of medians, not milliseconds. Codex and srt run their own default policie
 and `srt` are on PATH or below build/peers (`make bench-peers`). "/dev prepared" is what bwrap would save with
 a /dev that root made once: without a private devpts, so no program inside could open a terminal.
 
-Then: how the cost grows with the number of rules of each kind, beside raw bubblewrap's own, and peak memory.
+Then: the rules of policies/base.yml in homes of several sizes, where a launch shows the home as it is at that
+moment and pays for each name in it (docs/adr/0006); how the cost grows with the number of rules of each kind,
+beside raw bubblewrap's own; and peak memory.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import os
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,16 +35,19 @@ REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
 from bench.rows import Row, interleave, table  # noqa: E402  (the path is made just above)
+from fleetbox.policy import load_policy  # noqa: E402
+from fleetbox.targets.bubblewrap import launch_plan  # noqa: E402
 from tests.support.plans import ALLOW_ALL, Op, Plan  # noqa: E402
 
 # Not the tests' account: they remove its state when they end.
 UID = 23456 if os.geteuid() == 0 else os.geteuid()
 PROTECTED = (".git", ".codex", ".agents", ".claude", ".aws")
 SIZES = (1, 10, 100, 1000)
+HOMES = (10, 40, 150)
 # What each kind of rule is about: access, and the place of rule number N.
 KINDS = {
-    "denied directories": ("none", "${HOME}/directories"),
-    "denied files": ("none", "${HOME}/files"),
+    "denied directories": ("none", "${HOME}/directories-{count}"),
+    "denied files": ("none", "${HOME}/files-{count}"),
     "read-only in the workspace": ("read", "${WORKSPACE}/read"),
 }
 # Decides nothing: it gives the filter the length of a real one.
@@ -57,9 +63,16 @@ def bench_plan(kind: str = "", count: int = 0) -> Plan:
     ops += [("mask", "/run"), ("keep", "/etc/resolv.conf"), ("rule", "none", "${HOME}/.ssh")]
     if kind:
         access, place = KINDS[kind]
+        place = place.replace("{count}", str(count))
         ops += [("rule", "read", "${HOME}")]  # it lies in a directory that is private otherwise
         ops += [("rule", access, f"{place}/{number}") for number in range(count)]
     return Plan(ops, filter=_LOAD_NUMBER * 70 + ALLOW_ALL)
+
+
+def base_rules() -> list[Op]:
+    """What policies/base.yml says of the home directory."""
+    operations = launch_plan(load_policy(REPO / "policies" / "base.yml"))
+    return [(one.op, *one.arguments()) for one in operations if one.op in ("rule", "glob")]
 
 
 def raw_command(name: str, launcher: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Row:
@@ -127,12 +140,15 @@ class Scene:
             (self.workspace / protected / "inside").mkdir(parents=True)
             (self.large / protected / "inside").mkdir(parents=True)
         self.empty.mkdir()
+        for size in SIZES:
+            (self.home / f"files-{size}").mkdir()
+            for number in range(size):
+                (self.home / f"directories-{size}" / str(number)).mkdir(parents=True)
+                (self.home / f"files-{size}" / str(number)).touch()
         for number in range(SIZES[-1]):
-            (self.home / "directories" / str(number)).mkdir(parents=True)
             (self.large / "read" / str(number)).mkdir(parents=True)
-        (self.home / "files").mkdir()
-        for number in range(SIZES[-1]):
-            (self.home / "files" / str(number)).touch()
+        for names in HOMES:
+            self.make_home(names)
         self._make_dev()
         self.home.chmod(0o755)
 
@@ -142,6 +158,23 @@ class Scene:
         for name, numbers in NODES.items() if os.geteuid() == 0 else ():
             os.mknod(self.dev / name, 0o20666, os.makedev(*numbers))
             (self.dev / name).chmod(0o666)
+
+    def make_home(self, names: int) -> Path:
+        """With two denied names in it, one of them in a directory that is kept as it is as well."""
+        home = self.home / f"home-of-{names}"
+        for place in (".config/gh", ".ssh", "ws/.git"):
+            (home / place).mkdir(parents=True)
+        for number in range(names - 3):
+            if number % 2:
+                (home / f"directory{number}").mkdir()
+            else:
+                (home / f".file{number}").touch()
+        return home
+
+    def launch_at_home(self, home: Path) -> list[str]:
+        ops = [*bench_plan().ops, ("rule", "read", str(home)), *base_rules()]
+        plan = Plan(ops, filter=_LOAD_NUMBER * 70 + ALLOW_ALL).write(home.with_name(f"plan-{home.name}"), UID)
+        return [str(self.program), "--plan", str(plan)]
 
     def launch(self, kind: str = "", count: int = 0) -> list[str]:
         plan = bench_plan(kind, count).write(self.home / f"plan-{kind.replace(' ', '-')}-{count}", UID)
@@ -169,6 +202,22 @@ def compare(scene: Scene, rounds: int) -> None:
     for name, reason in broken.items():
         if reason:
             print(f"{name:34}does not run here: {reason}")
+
+
+def homes(scene: Scene, rounds: int) -> None:
+    """Each size beside raw bwrap with the same masks, and what a further name costs."""
+    print("\nthe rules of policies/base.yml in a home of so many names")
+    ours = []
+    for names in HOMES:
+        home = scene.home / f"home-of-{names}"
+        env = {**scene.env, "HOME": str(home)}
+        launch = scene.launch_at_home(home)
+        row = Row(f"{names:5} fleetbox-run", [*launch, "--", "true"], env)
+        raw = raw_command(f"{names:5} bwrap", launch, home / "ws", env)
+        interleave([raw, row], rounds, home / "ws")
+        table([raw, row], raw)
+        ours.append(statistics.median(row.cpu))
+    print(f"a name: {1000 * (ours[-1] - ours[0]) / (HOMES[-1] - HOMES[0]):.1f} µs on a processor")
 
 
 def grow(scene: Scene, rounds: int) -> None:
@@ -234,6 +283,7 @@ def measure(scene: Scene, rounds: int) -> int:
     scene.make()
     become_unprivileged(scene.home)
     compare(scene, rounds)
+    homes(scene, max(rounds // 2, 5))
     grow(scene, max(rounds // 10, 5))
     memory(scene)
     sys.stdout.flush()

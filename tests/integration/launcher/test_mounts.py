@@ -69,6 +69,20 @@ def test_a_mount_that_bwrap_left_writable_is_closed(bench: Bench) -> None:
     assert "Read-only file system" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("place", "closed"), [("outside", {"ro", "nosuid", "nodev"}), ("home/ws/in", {"rw", "nosuid", "nodev"})]
+)
+def test_a_mount_that_bwrap_left_with_devices_is_closed(bench: Bench, place: str, closed: set[str]) -> None:
+    """In what can be written it stays writable."""
+    late = bench.make(place)
+    show = f"while read _ _ _ _ at flags _; do [ $at = {late} ] && echo $flags; done < /proc/self/mountinfo"
+    line = bench.run(bench.plan(), "sh", "-c", show, options=["--dry-run"]).stdout
+    bound = line.replace(" --proc /proc ", f" --dev-bind {late} {late} --proc /proc ")
+    assert bound != line
+    done = bench.run_as(["dash", "-c", bound], cwd=bench.workspace, stdin=subprocess.DEVNULL)
+    assert closed <= set(done.stdout.strip().split(",")), done
+
+
 FLIPS = {
     "another directory": "mv .git old; mv decoy .git",
     "a symlink": "mv .git old; ln -s decoy .git",

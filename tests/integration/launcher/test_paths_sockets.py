@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.launcher.conftest import Bench
+from tests.integration.launcher.test_mounts import wrapper
 
 SERVE = """
 import os, socket, sys
@@ -91,3 +92,15 @@ print("fine")
 """
     done = bench.run(bench.plan(unix_sockets="private"), "/usr/bin/python3", "-c", script)
     assert done.stdout == "fine\n", done.stderr
+
+
+def test_one_that_goes_away_during_the_launch_is_no_reason_to_refuse(bench: Bench) -> None:
+    """As those of ssh and editors do all day."""
+    gone, stays = bench.make("run/gone"), bench.make("run/stays")
+    env = wrapper(bench, f"mv {gone}/s {bench.root}/away")
+    with server(bench, gone, "s"), server(bench, stays, "s"):
+        plan = bench.plan(unix_sockets="private")
+        done = bench.run(
+            plan, "/usr/bin/python3", "-c", CALL, str(stays / "s"), env=env, options=["--mounts", "inner"]
+        )
+        assert (done.returncode, "through" in done.stdout) == (0, False), done.stderr
