@@ -146,5 +146,5 @@ struct strings alone_places(const struct launch *launch) {
     }
     qsort(places.item, places.count, sizeof *places.item, by_path);
     drop_doubles(&places);
-    return mountlist_write(&places, &launch->frozen);
+    return mountlist_write(&places, &launch->frozen, &launch->later);
 }
