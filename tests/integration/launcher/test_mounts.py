@@ -251,4 +251,4 @@ def test_a_kernel_without_newer_calls_gives_the_same(bench: Bench, missing: str)
 def test_an_unknown_way_to_mount_is_refused(bench: Bench) -> None:
     done = bench.run(bench.plan(), "true", options=["--mounts", "nobody"])
     assert done.returncode == 125
-    assert "--mounts takes inner or bwrap" in done.stderr
+    assert "--mounts takes inner, bwrap or none" in done.stderr
