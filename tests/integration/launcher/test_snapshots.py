@@ -102,6 +102,35 @@ def test_what_is_mounted_in_it_comes_along(bench: Bench) -> None:
     assert "Read-only" in done.stderr
 
 
+SILENT = """
+import ctypes, os, sys, time
+place, owner, end = sys.argv[1:]
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40700,user_id={owner},group_id=0".encode()
+if ctypes.CDLL(None).mount(b"none", place.encode(), b"fuse", 0, options) == 0:
+    os.close(os.open(end + "-mounted", os.O_CREAT))
+for _ in range(600):
+    if os.path.exists(end): break
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="needs root and FUSE")
+@pytest.mark.parametrize("whose", ["the user's", "root's"])
+def test_a_file_server_that_does_not_answer_is_not_asked(bench: Bench, whose: str) -> None:
+    """Nor is one that answers another account only a reason to refuse."""
+    silent, end = bench.make("home/silent"), bench.root / "end"
+    bench.make("home/f", "seen")
+    owner = bench.uid if whose == "the user's" else 0
+    serve = shlex.join(["/usr/bin/python3", "-c", SILENT, str(silent), str(owner), str(end)])
+    prepare = f"{serve} > /dev/null 2>&1 &\nuntil [ -e {end}-mounted ]; do kill -0 $!; sleep 0.05; done"
+    try:
+        done = bench.sh_after(prepare, bench.plan(DENY), "cat ~/f")
+    finally:
+        end.touch()
+    assert done.stdout == "seen", done.stderr
+
+
 def test_directories_in_it_are_live(bench: Bench) -> None:
     """Only the names of what holds something denied are kept as they were."""
     bench.make("home/project/src")
