@@ -52,11 +52,12 @@ class Gate(_Fact):
 
 
 class Kernel(_Fact):
-    """`arch` as uname names it."""
+    """`arch` as uname names it; `landlock` is the ABI's version, 0 where there is none."""
 
     release: Word
     version_text: Text
     arch: Word
+    landlock: Number
 
 
 class Distribution(_Fact):

@@ -22,6 +22,8 @@ from fleetbox.rollout.answers import Failure
 from fleetbox.transport import connect
 from fleetbox.transport.local import LocalTransport
 
+_ABI_ALONE = 6  # LANDLOCK_ABI_SCOPES of launcher/landlock.h
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -79,6 +81,7 @@ def _of_facts(facts: HostFacts | Failure) -> Iterator[Finding]:
         return
     yield Finding("system", ok=True, words=f"{facts.os.pretty}, kernel {facts.kernel.release}")
     yield Finding("bubblewrap", ok=True, words=_bwrap(facts))
+    yield Finding("Landlock", ok=True, words=_landlock(facts))
     yield Finding("GPU", ok=True, words=facts.gpu.kind)
     yield Finding("launcher", ok=True, words=_launcher(facts))
     yield _policy(facts)
@@ -97,6 +100,15 @@ def _gate(subject: str, gate: Gate, *, ok: bool) -> Finding:
 
 def _bwrap(facts: HostFacts) -> str:
     return f"{facts.bwrap.version} ({facts.bwrap.path})" if facts.bwrap else "not installed; site.yml does it"
+
+
+def _landlock(facts: HostFacts) -> str:
+    abi = facts.kernel.landlock
+    if not facts.gates:
+        return f"ABI {abi}, as a second layer" if abi else "not there, which best-effort goes on without"
+    if abi < _ABI_ALONE:
+        return f"ABI {abi}: cannot stand in for bubblewrap, which takes {_ABI_ALONE} (Linux 6.12)"
+    return f"ABI {abi}: stands in for bubblewrap where a policy accepts it (filesystem.allow_host_mounts)"
 
 
 def _launcher(facts: HostFacts) -> str:

@@ -13,11 +13,12 @@ from fleetbox.hostside.paths import Places
 
 
 def kernel(places: Places) -> dict[str, Any]:
-    """`version_text` is the whole of /proc/version; `arch` is the running program's."""
+    """`version_text` is the whole of /proc/version, `arch` the running program's, `landlock` an ABI or 0."""
     return {
         "release": files.text(places.under("/proc/sys/kernel/osrelease")),
         "version_text": files.text(places.under("/proc/version")),
         "arch": os.uname().machine,
+        "landlock": _landlock(),
     }
 
 
@@ -43,6 +44,16 @@ def host_id(places: Places) -> str | None:
     """A name for this host that does not reveal its machine-id, which machine-id(5) calls confidential."""
     machine_id = files.text(places.under("/etc/machine-id"))
     return hashlib.sha256(machine_id.encode("utf-8")).hexdigest() if machine_id else None
+
+
+def _landlock() -> int:
+    """What landlock_create_ruleset(2) answers to whoever asks for its version."""
+    try:
+        import ctypes  # noqa: PLC0415 (a minimal Python lacks it)
+    except ImportError:
+        return 0
+    abi: int = ctypes.CDLL(None).syscall(444, None, 0, 1)
+    return max(0, abi)
 
 
 def _assignment(line: str) -> tuple[str, str]:

@@ -134,3 +134,19 @@ def test_why_names_the_sandbox_and_the_rule(box: Provisioned) -> None:
     done = box.run(*words, "sh", "-c", script)
     assert "no directory above a closed place can be listed" in done.stdout, done
     assert "not there in a sandbox without bubblewrap" in done.stdout
+
+
+def test_facts_say_that_landlock_could_stand_in(box: Provisioned) -> None:
+    facts = json.loads(box.run(paths.HOST_PROGRAM, "facts").stdout)
+    assert facts["userns"]["usable"] is False
+    assert facts["kernel"]["landlock"] >= 6
+
+
+def test_the_critical_checks_do_not_undo_an_activation(box: Provisioned) -> None:
+    """FBX-SBX-001 and FBX-NS-002 know what the policy accepts; under another policy they fail."""
+    request = {"checks": None, "user": None, "egress_peer": None, "policy": None}
+    done = box.host.ssh([paths.HOST_PROGRAM, "probe"], data=json.dumps(request).encode())
+    results = {result["check_id"]: result["status"] for result in json.loads(done.stdout)["results"]}
+    assert "fail" not in results.values(), results
+    assert "error" not in results.values(), results
+    assert [results[check] for check in ("FBX-SBX-001", "FBX-FS-005", "FBX-NS-002")] == ["pass"] * 3
