@@ -163,7 +163,9 @@ class Process(Section):
         description="The only programs that may be executed; absent: everything that is visible.",
     )
     nested_sandboxes: StrictBool = Field(
-        False, description="Lets the workload create user namespaces: its own bwrap, Chromium."
+        False,
+        description="Lets the workload create user namespaces (its own bwrap, Chromium), and with them move "
+        "names that are protected or denied below writable directories.",
     )
     unix_sockets: UnixSockets = Field(
         UnixSockets.AUTO,

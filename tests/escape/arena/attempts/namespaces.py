@@ -278,4 +278,24 @@ call("pivot_root", b".", b"old"); meet()
         token_came_out,
         policy="nested",
     ),
+    Attempt(
+        "nested-move-a-protected-name",
+        "there: move .git by a descriptor, from a namespace in which nothing is mounted on it",
+        "read-only mounts",
+        MOUNTS | {"protect"},
+        """
+place = os.open(workspace, os.O_RDONLY)
+call("unshare", 0x10000000 | 0x20000)
+os.mkdir("/tmp/jail")
+call("mount", b"t", b"/tmp/jail", b"tmpfs", 0, None)
+os.chdir("/tmp/jail")
+call("pivot_root", b".", b".")
+call("umount2", b".", 2)
+os.rename(".git", "moved", src_dir_fd=place, dst_dir_fd=place)
+""",
+        _with_repository,
+        changed,
+        policy="nested",
+        limit="mounts keep names only where they are mounted, and a nested sandbox may unmount all of them",
+    ),
 )
