@@ -73,7 +73,7 @@ ATTEMPTS = (
         LESS,
         'call("unshare", 0x10000000); meet()',
         during=has_capabilities,
-        also=(*EVERYWHERE, "qemu"),
+        also=EVERYWHERE,
     ),
     Attempt(
         "clone-into-a-user-namespace",

@@ -78,7 +78,6 @@ ATTEMPTS = (
         "show(secret)",
         ssh_key,
         token_came_out,
-        also=("qemu",),
     ),
     Attempt(
         "read-a-denied-file",

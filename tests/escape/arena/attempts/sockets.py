@@ -54,8 +54,10 @@ def _passes_descriptors(world: World) -> None:
 
 
 def _any_other(world: World) -> bool:
-    """A socket that is none of IPv4, IPv6 and the kernel's routing tables."""
-    return any(family not in (2, 10) and (family, protocol) != (16, 0) for family, protocol in sockets(world))
+    """A socket that is none of AF_UNIX, IPv4, IPv6 and the kernel's routing tables."""
+    return any(
+        family not in (1, 2, 10) and (family, protocol) != (16, 0) for family, protocol in sockets(world)
+    )
 
 
 def _family(family: int, protocol: int | None = None) -> Oracle:
@@ -196,7 +198,7 @@ print(os.read(struct.unpack("i", extra[0][2])[0], 100).decode())
         LESS | {"caps"},
         """
 keep = []
-for family in (number for number in range(48) if number not in (2, 10)):
+for family in (number for number in range(48) if number not in (1, 2, 10)):
     for kind in (1, 2, 3, 4, 5, 10):
         for protocol in (0, *range(1, 24)) if family == 16 else (0, 1):
             keep.append(attempt(socket.socket, family, kind, protocol))
