@@ -23,7 +23,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs gcc libc6-dev openssh-server qemu-sy
 
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast test-aarch64 sanitize fuzz faults lint hosts generate bench-launch bench-peers escape-report packages-demo packages-test clean
+.PHONY: help setup demo test test-emulated test-fast test-aarch64 sanitize fuzz faults lint hosts generate bench-launch bench-peers escape-report packages-demo packages-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -59,12 +59,15 @@ demo: ## three throw-away hosts: provision, push, check, show (root)
 	@$(BIN)/python -m tests.support.demo
 
 test: packages-test setup lint ## everything: lint, unit, contract, integration on real hosts
-	$(PYTEST) -n 2 --dist loadfile
+	$(PYTEST) -n 2 --dist loadfile -m 'not emulated'
 	@$(MAKE) --no-print-directory sanitize SANITIZED_TESTS="$(SANITIZED_FEW)"
+
+test-emulated: packages-test setup ## what takes minutes because a whole machine is emulated
+	$(PYTEST) -n 2 --dist loadfile -m emulated
 
 # All but where the address sanitizer cannot run: another processor, a glibc before 2.34, user-mode Linux, too little memory.
 SANITIZED_TESTS := tests/integration/launcher -k "not bullseye" \
-  $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_aarch64 on_apparmor on_few_namespaces kernel_cgroup ulimits)
+  $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_aarch64 on_apparmor on_debian_kernel on_few_namespaces kernel_cgroup ulimits)
 # What of it is part of `make test`.
 SANITIZED_FEW := $(patsubst %,tests/integration/launcher/test_%.py,descriptors exit log paths paths_git plan residue)
 

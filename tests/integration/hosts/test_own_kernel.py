@@ -18,7 +18,13 @@ pytestmark = pytest.mark.host
 USER_NAMESPACE = ["unshare", "--user", "--map-root-user", "true"]
 
 
-@pytest.fixture(scope="module", params=[("uml", "bookworm"), ("qemu", "trixie")], ids=lambda pair: pair[0])
+KINDS = [
+    pytest.param(("uml", "bookworm"), id="uml"),
+    pytest.param(("qemu", "trixie"), id="qemu", marks=pytest.mark.emulated),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def host(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Host]:
     kind, suite = request.param
     [host] = lab.up(HostSpec.of("kernel", kind=kind, suite=suite, sysctls={"kernel.panic": "7"}))

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from fleetbox.hostside import paths
+from tests.conftest import REPO
 from tests.integration.launcher.test_kernel_landlock import IOCTL, WRITES
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
-from tests.support.provision import WORKSPACE, Provisioned, provisioned
+from tests.support.provision import PACKAGED, WORKSPACE, Provisioned, provisioned
 
 pytestmark = pytest.mark.host
 
@@ -126,6 +127,25 @@ def named(box: Provisioned) -> tuple[str, str]:
     return (found[1] if found else done.stderr), gate["id"]
 
 
+OWN = "/etc/apparmor.d/fleetbox-bwrap"
+TEMPLATE = REPO / "roles/userns/templates/fleetbox-bwrap.j2"
+MAKE = ("--unshare-user", "--ro-bind", "/", "/", "true")
+
+
+def test_a_profile_without_the_rule_is_the_gate_and_ours_opens_it_for_one_program(box: Provisioned) -> None:
+    """As Ubuntu's setting does to whatever has no profile; the role itself: test_userns_mediated.py."""
+    refused = "bwrap: Creating new namespace failed: Permission denied\n"
+    session = HostSpec.of("session", kind="qemu", apparmor="session").apparmor_profile
+    box.host.put("/etc/apparmor.d/session", session.read_bytes())
+    box.host.put(OWN, TEMPLATE.read_text().replace("{{ __userns_bwrap }}", paths.BWRAP).encode())
+    with loaded(box, "/etc/apparmor.d/session"):
+        assert named(box) == ("apparmor_profile", "apparmor_profile")
+        with loaded(box, OWN):
+            assert box.sh(SCRIPT).stdout.split() == ["session", "(enforce)", *HELD]
+            assert box.run(PACKAGED, *MAKE).stderr == refused
+        assert box.run(paths.BWRAP, *MAKE).stderr == refused
+
+
 @pytest.mark.parametrize(
     ("setting", "gate"),
     [
@@ -191,6 +211,7 @@ def test_limits_are_the_kernels_in_a_delegated_cgroup(box: Provisioned) -> None:
     assert "fleetbox-" not in box.change(f"ls {GROUP} {GROUP}/leaf")
 
 
+@pytest.mark.emulated
 def test_a_kernel_started_without_landlock_is_said_to_be(lab: Lab, launcher: Path) -> None:
     """Built with it, and left out of `lsm=`: another answer than that of a kernel without."""
     spec = HostSpec.of("bare", kind="qemu", suite="trixie", boot=["lsm=yama,apparmor"])

@@ -20,7 +20,7 @@ from tests.support.hosts.host import Host
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.emulated]
 
 PACKAGED = "/usr/bin/bwrap"
 SANDBOX = ("--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")

@@ -27,7 +27,7 @@ from tests.support.hosts.state import HostState, LabState
 from tests.support.hosts.warden import ENVIRONMENT
 
 LISTENING = "Server listening on 0.0.0.0 port 22."
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 EMULATED_START_SECONDS = 180.0
 STATE_FOLDER = "/var/lib/fleetbox"
 
