@@ -69,6 +69,7 @@ SEEDS: dict[str, list[bytes]] = {
         b"set 0123456789abcdef " + b"gpu-workstation".ljust(128) + b"\n",
         b"set 0123456789abcdef " + b"base".ljust(128) + b"\nmade .git\nmade sub/.codex\n",
         b"made ../../etc\nmade /etc\nmade a//b\n",
+        b"made x\\012made\\040.git\\012y\nmade \\056\\056/etc\nmade \\134134\n",
     ],
     "mountlist": [MOUNTS, b"none - /;", b"read 1:2:3 /a;none 1:2:3 /a/b;write 1:2:3 /a/b/c;"],
     "pattern": [
