@@ -339,6 +339,24 @@ def test_what_is_made_between_the_look_and_the_snapshot_is_not_part_of_it(bench:
     assert "secret" in bench.sh(bench.plan(), f"cat {bench.home}/{path}").stdout
 
 
+@pytest.mark.parametrize(
+    ("act", "problem"),
+    [
+        ("mv {root}/other {home}/.netrc", "another file is there than before"),
+        ("mv {home}/.netrc {home}/beside", "it is no longer there"),
+        ("mv {home} {root}/away; mv {root}/decoy {home}", "another file is there than before"),
+    ],
+)
+def test_what_was_denied_and_has_moved_by_then_is_a_refusal(bench: Bench, act: str, problem: str) -> None:
+    bench.make("home/.netrc", "secret")
+    bench.make("other", "secret")
+    bench.make("decoy/ws")
+    env = wrapper(bench, act.format(home=bench.home, root=bench.root))
+    done = bench.sh(bench.plan(DENY), "echo ran", env=env)
+    assert (done.returncode, done.stdout) == (125, ""), done
+    assert problem in done.stderr
+
+
 def test_a_home_that_is_the_workspace_is_one_though_it_is_only_read(bench: Bench) -> None:
     with bench.start(
         bench.plan(DENY, mode="read-only"), "while [ ! -e ws/go ]; do :; done; cat .netrc", cwd=bench.home
