@@ -73,11 +73,12 @@ static void enter(const struct tend *tend, int ruleset) {
 
 /* Without any namespace the inner stage binds itself, too, in a domain around the workload's: its kill(-1) then reaches the
  * workload's processes, all of them at once so that none can fork away, and nobody else's. */
-static void enter_alone(const struct tend *tend, int ruleset) {
+static void enter_alone(struct tend *tend, int ruleset) {
     enter(tend, ruleset);
     if (kill(getppid(), 0) == 0) {
         give_up(tend->control, "Landlock does not keep signals inside");
     }
+    tend->bound = true;
 }
 
 /* The workload's side of vfork: our memory is its own until it is executed. Only here is its Landlock domain entered: the
@@ -120,7 +121,7 @@ static void end_descendants(const struct tend *tend) {
     if (getpid() == 1) {
         return;
     }
-    kill(is_alone(tend) ? -1 : tend->workload, SIGKILL);
+    kill(tend->bound ? -1 : tend->workload, SIGKILL);
     char children[4096];
     while (small_read_children(children, sizeof children) > 0) {
         char *end;
@@ -189,7 +190,7 @@ static enum reaped reap(struct tend *tend, int *status) {
 static void out_of_time(struct tend *tend) {
     if (tend->overdue) {
         tend->clock = -1;
-        kill(getpid() == 1 || is_alone(tend) ? -1 : tend->workload, SIGKILL);
+        kill(getpid() == 1 || tend->bound ? -1 : tend->workload, SIGKILL);
         return;
     }
     tend->overdue = true;

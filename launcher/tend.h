@@ -23,6 +23,7 @@ struct tend {
     int early;   /* a signal that came while nothing was started yet */
     int clock; /* readable when the workload's time is over; -1: it has all the time */
     bool overdue;
+    bool bound; /* to a domain of our own: a signal to everybody reaches the workload's processes only */
 };
 
 /* Takes one of the inner stage's arguments that is about the workload's start; false for any other. */

@@ -241,7 +241,7 @@ def test_what_is_denied_stays_closed_when_it_is_made_or_replaced_later(
     alone: Alone, eventually: Callable[..., None]
 ) -> None:
     alone.bench.make("home/token", "old secret")
-    script = "until test -e later; do sleep 0.02; done; cat ~/token ~/absent/key ~/new; cat later"
+    script = "until test -s later; do sleep 0.02; done; cat ~/token ~/absent/key ~/new; cat later"
     with alone.bench.start(alone.plan(), script, before="cd .") as running:
         fresh = alone.bench.make("home/fresh", "new secret")
         fresh.replace(alone.bench.home / "token")
