@@ -144,6 +144,8 @@ def test_what_is_refused_in_bubblewrap_is_refused_without_it_and_the_rest_still_
     assert allowed(without) - allowed(with_bwrap) == ACCEPTED | WITH_HOST_PIDS
     assert allowed(with_bwrap) - allowed(without) == MISSED
     assert len(allowed(with_bwrap)) > 15, "or nothing worked at all"
+    closed = {"read in /tmp", "make a file in /tmp", "read a denied file", "write in ws", "signal a process"}
+    assert not closed & allowed(with_bwrap), "or both are wrong alike"
 
 
 MASKED = ["unshare", "--mount", "sh", "-ec", 'mount --bind /dev/null /proc/cmdline; exec "$@"', "sh"]
