@@ -232,8 +232,13 @@ PARITY: tuple[Row, ...] = (
         "process.allow_host_pids",
         _ENFORCED,
         "a PID namespace, unless no fresh /proc can be mounted; then host processes are seen, and with "
-        "Landlock of Linux 6.12 none can be signalled",
-        shown=("FBX-NS-003", f"{_LAUNCHER}/test_on_odd_hosts.py", f"{_LAUNCHER}/test_on_managed_host.py"),
+        "Landlock of Linux 6.12 none can be signalled, nor be ended by a limit",
+        shown=(
+            "FBX-NS-003",
+            f"{_LAUNCHER}/test_on_odd_hosts.py",
+            f"{_LAUNCHER}/test_on_managed_host.py",
+            f"{_LAUNCHER}/test_kernel_seccomp.py",
+        ),
     ),
     Row(
         "process.limits.memory",

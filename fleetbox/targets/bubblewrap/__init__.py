@@ -171,4 +171,5 @@ def _filters(policy: ResolvedPolicy) -> tuple[seccomp.Filter, ...]:
     listed = policy.process.allowed_binaries is not None
     nested = policy.process.nested_sandboxes
     alone = policy.filesystem.allow_host_mounts and not nested
-    return seccomp.filters(nested=nested, listed=listed, alone=alone)
+    host_pids = policy.process.allow_host_pids
+    return seccomp.filters(nested=nested, listed=listed, host_pids=host_pids, alone=alone)

@@ -79,6 +79,8 @@ class Filter:
     nested: bool
     listed: bool = False
     """Only listed programs may be executed: no Landlock rule tells one memfd from another."""
+    host_pids: bool = False
+    """The host's processes may be in sight: a limit on time would end one, which Landlock lets pass."""
 
     @property
     def file_name(self) -> str:
@@ -110,9 +112,14 @@ class Filter:
             yield from _memfd_create()
         if not self.nested:
             yield from _set_user_id()
+        if self._knows_others():
+            yield from _of_a_process()
         if self.variant is Variant.ALONE:
             yield from _by_argument()
         yield from _answers(self.variant)
+
+    def _knows_others(self) -> bool:
+        return self.host_pids or self.variant is Variant.ALONE
 
     def _dispatch_end(self) -> int:
         return sum(not isinstance(line, Label) for line in self._dispatch())
@@ -136,6 +143,8 @@ class Filter:
             yield self._call(syscalls.MEMFD_CREATE, "memfd_create")
         if self.variant is Variant.ALONE:
             yield from self._dispatch_alone()
+        elif self._knows_others():
+            yield self._call(syscalls.OF_A_PROCESS["prlimit64"], "of a process")
         if not self.nested:
             yield from self._set_user_id()
         yield Plain(Code.RETURN, _ALLOW)
@@ -181,10 +190,12 @@ class Filter:
         return sorted(number for number in numbers if number is not None)
 
 
-def filters(*, nested: bool, listed: bool = False, alone: bool = False) -> tuple[Filter, ...]:
+def filters(
+    *, nested: bool, listed: bool = False, host_pids: bool = False, alone: bool = False
+) -> tuple[Filter, ...]:
     """Every filter that a policy's directory holds. `alone`: Landlock may stand in for bubblewrap."""
     variants = [variant for variant in Variant if alone or variant is not Variant.ALONE]
-    return tuple(Filter(arch, variant, nested, listed) for arch in Arch for variant in variants)
+    return tuple(Filter(arch, variant, nested, listed, host_pids) for arch in Arch for variant in variants)
 
 
 def _every_call() -> Iterator[tuple[str, syscalls.Numbers]]:
@@ -270,14 +281,15 @@ def _set_user_id() -> Iterator[Line]:
         yield Jump(Code.ANY_BIT, _S_ISUID, yes="refuse", no="allow")
 
 
-def _by_argument() -> Iterator[Line]:
-    """Allowed about the calling process; others are not the sandbox's to slow down, or to end by a limit.
-
-    Whether a file may be written is answered as by a read-only mount.
-    """
+def _of_a_process() -> Iterator[Line]:
+    """Allowed about the calling process; others are not the sandbox's to slow down, or to end by a limit."""
     yield Label("of a process")
     yield Plain(Code.LOAD, _argument(0))
     yield Jump(Code.EQUAL, 0, yes="allow", no="refuse")
+
+
+def _by_argument() -> Iterator[Line]:
+    """Whether a file may be written is answered as by a read-only mount; priorities are as limits are."""
     for index in syscalls.ACCESS:
         yield Label(f"access {index}")
         yield Plain(Code.LOAD, _argument(index))

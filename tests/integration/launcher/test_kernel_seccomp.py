@@ -212,3 +212,24 @@ def test_the_32_bit_door_kills(bench: Bench, variant: Variant) -> None:
         assert open_door == (128 + signal.SIGSEGV if ARCH is Arch.X86_64 else 126)
         pytest.skip("needs a kernel and a processor that run 32-bit programs")
     assert bench.run(plan(bench, variant), *words).returncode == 128 + signal.SIGSYS
+
+
+LIMIT = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1))
+"""
+
+
+@pytest.mark.parametrize("host_pids", [False, True])
+def test_with_the_hosts_processes_in_sight_none_can_be_ended_by_a_limit(
+    bench: Bench, host_pids: bool
+) -> None:
+    """Landlock's scopes are about signals: without the filter the parent gets the limit."""
+    program = Filter(ARCH, Variant.NO_UNIX, nested=False, host_pids=host_pids).program()
+    plan = Plan(bench.ops(), head={"host-pids": "yes"}, filter=program)
+    hide = "mount -t tmpfs none /proc/fs"  # so that no fresh /proc can be mounted
+    done = bench.sh_after(hide, plan, f"/usr/bin/python3 -c '{LIMIT}'")
+    assert ("PermissionError" in done.stderr, done.returncode) == ((True, 1) if host_pids else (False, 0)), (
+        done
+    )

@@ -290,3 +290,12 @@ def test_what_is_left_alone_on_purpose_is_allowed(filter_: Filter) -> None:
 def test_the_document_is_what_the_data_says() -> None:
     document = Path(__file__).parents[3] / "docs" / "seccomp.md"
     assert document.read_text() == reference.markdown(), "run: make generate"
+
+
+@pytest.mark.parametrize("arch", Arch)
+def test_where_the_hosts_processes_may_be_in_sight_none_is_given_a_limit(arch: Arch) -> None:
+    filter_ = Filter(arch, Variant.UNIX, nested=False, host_pids=True)
+    prlimit = syscalls.OF_A_PROCESS["prlimit64"]
+    assert answer(filter_, prlimit, 0, 0) == ALLOW
+    assert answer(filter_, prlimit, 4242, 0) == EPERM
+    assert answer(Filter(arch, Variant.UNIX, nested=False), prlimit, 4242, 0) == ALLOW
