@@ -34,7 +34,7 @@ program with it is this account | EPERM |
 | `ioctl` | without bubblewrap: all requests but those of terminals and sockets | ENOTTY |
 | `access`, `faccessat`, `faccessat2` | without bubblewrap: whether a file may be written | EROFS |
 | {of_a_process} | without bubblewrap: about any process but the caller itself | EPERM |
-| `prlimit64` | with `process.allow_host_pids`: the same; a limit on time would end a process of the host | EPERM |
+| `prlimit64` | with `process.allow_host_pids`: the same; it would end one by a limit on time | EPERM |
 """
 
 
