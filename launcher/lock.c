@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fds.h"
@@ -12,6 +13,8 @@
 #include "path.h"
 #include "record.h"
 #include "refuse.h"
+
+enum { TRIES = 1000, PAUSE_NS = 10 * 1000 * 1000 };
 
 #define BUSY_HINT "wait for the other sandbox to end"
 
@@ -100,6 +103,20 @@ static void add_made(struct roots *roots, size_t index, const struct strings *ma
     }
 }
 
+/* Who has it alone has its record as well, but for a moment: what a killed launcher leaves is ending. */
+static bool wait_for_lock(const struct root *root) {
+    for (int i = 0; i < TRIES; i++) {
+        if (set_lock(root, RANGE_WORK, F_RDLCK)) {
+            return true;
+        }
+        if (errno != EAGAIN && errno != EACCES) {
+            return false;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    }
+    return false;
+}
+
 /* Exclusive when nobody else is there; shared otherwise. */
 static void lock_root(size_t index, struct roots *roots) {
     const struct root *root = &roots->item[index];
@@ -115,7 +132,7 @@ static void lock_root(size_t index, struct roots *roots) {
         }
         return;
     }
-    if (!set_lock(root, RANGE_WORK, F_RDLCK)) {
+    if (!wait_for_lock(root)) {
         refuse(BUSY_HINT, "cannot lock %s: %s", root->path, strerror(errno));
     }
     const struct strings made = record_made(record);

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -147,6 +148,22 @@ def test_a_sandbox_further_up_or_below_could_move_what_is_protected_and_is_refus
     ) in done.stderr
     assert str(bench.workspace) in done.stderr
     assert bench.run(plan, "true", cwd=places[1]).returncode == 0
+
+
+OFD_SETLK = 37  # fcntl.F_OFD_SETLK is newer than Python 3.11
+
+
+def test_what_a_killed_launcher_has_locked_is_waited_for(bench: Bench) -> None:
+    """Its bubblewrap may hold the lock for a moment longer; the record, which is locked before it, not."""
+    assert bench.run(bench.plan(*PROTECT), "true").returncode == 0
+    alone = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    with open(f"/tmp/fleetbox-{bench.uid}/locks", "r+b", buffering=0) as locks:
+        fcntl.fcntl(locks, OFD_SETLK, alone)
+        release = threading.Timer(0.3, locks.close)
+        release.start()
+        done = bench.run(bench.plan(*PROTECT), "true")
+        release.join()
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_sandboxes_with_the_same_nested_roots_work_at_the_same_time(bench: Bench) -> None:
