@@ -84,7 +84,8 @@ faults: packages-test setup ## the whole counts: 1,000 kills, 1,200 launches bes
 	FLEETBOX_FAULTS=full $(PYTEST) -n 0 tests/faults
 
 test-aarch64: packages-test setup ## the launcher's tests on an emulated aarch64 machine with Debian's kernel for it (root)
-	$(BIN)/python -m tests.support.aarch64 -m "not host" tests/integration/launcher tests/unit/targets/test_seccomp_enforced.py
+	$(BIN)/python -m tests.support.aarch64 -m "not host" tests/unit/targets/test_seccomp_enforced.py \
+	  tests/integration/launcher --ignore=tests/integration/launcher/test_corpus.py
 
 test-fast: setup ## the loop of seconds: pure tests only
 	$(PYTEST) -q tests/unit tests/contract

@@ -68,6 +68,15 @@ class Bench:
             check=False,
         )
 
+    def run_without(self, call: str, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """On a kernel that does not know this system call, as strace plays it."""
+        strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error=ENOSYS"]
+        return self.run_as([*strace, *words], cwd=self.workspace, stdin=subprocess.DEVNULL)
+
+    def bwrap_needs(self, call: str) -> bool:
+        """bwrap 0.12 opens with openat2 what it binds."""
+        return self.run_without(call, ["bwrap", "--ro-bind", "/", "/", "true"]).returncode != 0
+
     @contextmanager
     def start(
         self, plan: Plan | Path, script: str, *, before: str = ":", cwd: Path | None = None
