@@ -10,8 +10,9 @@ import re
 import stat
 from pathlib import Path
 
-MODULES = ("virtio_pci", "virtio_blk", "virtio_net")
-"""Debian's kernels for clouds have ext4 built in, and most the bus."""
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "unix_diag")
+"""Debian's kernels for clouds have ext4 built in, and most the bus. The last one a kernel loads by itself,
+when it is asked for sockets, but not on a foreign tree."""
 APPLETS = ("sh", "insmod", "mount", "switch_root")
 ROOT = "/dev/vda"
 INIT = f"""\
