@@ -61,9 +61,9 @@ def syscall(name: str, *arguments: object) -> int:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def identity(directory: str) -> str:
-    """What a directory is, however it is called: a private one at the same place is another."""
-    found = os.stat(directory)
+def identity(place: str) -> str:
+    """What a directory or file is, however it is called: a private one at the same place is another."""
+    found = os.stat(place)
     return f"{found.st_dev}:{found.st_ino}"
 
 
@@ -102,10 +102,20 @@ def missing_parents(path: str) -> list[str]:
     return missing
 
 
-def edit(path: str, place: list[str] | None = None) -> str:
-    """Open what is there for appending, without writing; create and remove what is not."""
-    if place:
-        at_home(place)
+def nearest(path: str) -> str:
+    """The path, or the nearest directory above it that is there."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def edit(path: str, known: str | None = None) -> str:
+    """Open what is there for appending, without writing; create and remove what is not.
+
+    `known` is the identity of what the host has nearest to the path.
+    """
+    if known is not None and identity(nearest(path)) != known:
+        raise failed(errno.ENOENT, "a private file or directory is there")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
     except FileNotFoundError:

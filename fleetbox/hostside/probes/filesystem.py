@@ -80,9 +80,11 @@ def _token(scene: Scene, path: str) -> str:
 
 
 def startup(scene: Scene, asked: Asked) -> Prepared:
-    """FBX-FS-006. `params.paths`: files of the home directory that are run without being asked for."""
-    paths = (path.replace("${HOME}", scene.home, 1) for path in asked.params.get("paths", ()))
-    targets = [Attempt("edit", {"path": path, "place": scene.home_place}) for path in paths]
+    """FBX-FS-006. `params.paths`: files of the home directory that are run without being asked for.
+
+    A file can be the host's where the home is not: one that holds denied names is shown as it was at launch.
+    """
+    targets = [Attempt("edit", {"path": path, "known": known}) for path, known in scene.startup]
     return Denied("nothing that starts by itself can be changed", targets, [_twin(scene, "fs6")], needed=0)
 
 

@@ -22,10 +22,14 @@ FILES = frozenset(
 
 
 class Wanted(NamedTuple):
-    """What the checks at hand need planted: places of credentials, and names of agents' settings."""
+    """What the checks at hand need planted: places of credentials, and names of agents' settings.
+
+    Of `startup`, files of the home directory, it is only asked what they are.
+    """
 
     decoys: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    startup: tuple[str, ...] = ()
     plans: tuple[tuple[str, bytes], ...] = ()
 
 

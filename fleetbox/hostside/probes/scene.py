@@ -37,7 +37,10 @@ class Refused(Exception):
 
 
 class Scene(NamedTuple):
-    """The planted things, by absolute path. `token` is in every planted file and every socket's greeting."""
+    """The planted things, by absolute path. `token` is in every planted file and every socket's greeting.
+
+    `writable` and `startup` are pairs of a path and the identity of what is there, or nearest to it.
+    """
 
     root: str
     home: str
@@ -46,6 +49,7 @@ class Scene(NamedTuple):
     token: str
     annex: str
     decoys: tuple[str, ...]
+    startup: tuple[tuple[str, str], ...]
     writable: tuple[tuple[str, str], ...]
     loopback_port: int
     host_address: str
@@ -126,7 +130,8 @@ class Stage:
             self._end()
             raise Refused(str(told["problem"]))
         told["decoys"] = tuple(told["decoys"])
-        told["writable"] = tuple((path, known) for path, known in told["writable"])
+        for pairs in ("startup", "writable"):
+            told[pairs] = tuple((path, known) for path, known in told[pairs])
         return Scene(**told)
 
     def __exit__(
@@ -184,6 +189,7 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
             token=token,
             annex=annex,
             decoys=decoys(planted, wanted, account.home, token),
+            startup=tuple(_known(path, account.home) for path in wanted.startup),
             writable=_swept(account.home),
             loopback_port=loopback.getsockname()[1],
             host_address=network.getsockname()[0],
@@ -197,6 +203,14 @@ def _set_and_serve(account: Account, wanted: Wanted, stop: int, answer: int) -> 
         return 0
     finally:
         planted.remove()
+
+
+def _known(path: str, home: str) -> tuple[str, str]:
+    absolute = path.replace("${HOME}", home, 1)
+    try:
+        return absolute, attempts.identity(attempts.nearest(absolute))
+    except OSError:
+        return absolute, ""
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:

@@ -170,6 +170,7 @@ def _to_plant(pending: Mapping[str, Params], found: Active) -> Wanted:
     return Wanted(
         tuple(pending.get("FBX-FS-005", {}).get("places", ())),
         tuple(pending.get("FBX-FS-004", {}).get("names", ())),
+        tuple(pending.get("FBX-FS-006", {}).get("paths", ())),
         tuple(files.items()),
     )
 

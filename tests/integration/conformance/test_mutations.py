@@ -50,5 +50,16 @@ def test_a_mutation_turns_exactly_its_check_red(
     assert all(results[check]["status"] == "fail" for check in expected)
 
 
+def test_what_starts_by_itself_is_found_where_only_its_directory_is_the_hosts(lived_in: Tryout) -> None:
+    """A home with denied names is shown as it was at launch; what lies below is the host's all the same."""
+    autostart = lived_in.home / ".config/autostart"
+    lived_in.give(autostart.parent)
+    lived_in.give(autostart)
+    strict = lived_in.policy(STRICT)
+    written = lived_in.policy(STRICT + "    - {path: ~/.config/autostart, access: write}")
+    plan = lived_in.compile(written, "enforced")
+    assert lived_in.verify(strict, plan)["FBX-FS-006"]["reason"] == "not_denied"
+
+
 def test_every_check_has_a_mutation() -> None:
     assert [mutation.check for mutation in MUTATIONS] == [check.id for check in CHECKS]
