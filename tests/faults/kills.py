@@ -57,6 +57,15 @@ def freeze(pid: int) -> list[int]:
     return [pid] + [deeper for child in children(pid) for deeper in freeze(child)]
 
 
+def kill(pid: int) -> bool:
+    """False when it has gone."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def strike(process: "subprocess.Popen[str]", victim: str) -> bool:
     """Kill; false when there was nothing to kill (any more)."""
     below = descendants(process.pid)
@@ -67,10 +76,10 @@ def strike(process: "subprocess.Popen[str]", victim: str) -> bool:
         if victim == "process group":
             os.killpg(process.pid, signal.SIGKILL)
         elif victim in depth:
-            os.kill(below[depth[victim]], signal.SIGKILL)
+            return kill(below[depth[victim]])
         else:
-            for pid in freeze(process.pid) if victim == "all of them" else [process.pid]:
-                os.kill(pid, signal.SIGKILL)
+            victims = freeze(process.pid) if victim == "all of them" else [process.pid]
+            return sum(kill(pid) for pid in victims) > 0
     except (IndexError, ProcessLookupError):
         return False
     return True

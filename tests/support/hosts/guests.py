@@ -80,7 +80,7 @@ def start(host: HostState, lab: LabState, spec: HostSpec) -> int:
 def _stage(lifeline: int, host: HostState, lab: LabState, argv: list[str]) -> int:
     namespaces.die_with_parent(lifeline)
     namespaces.enter_network(str(lab.netns))
-    namespaces.unshare(namespaces.NEWPID | namespaces.NEWNS)
+    namespaces.unshare(namespaces.NEWPID)
 
     def begin(lifeline: int) -> NoReturn:
         namespaces.run_as_child(lambda: _kernel(lifeline, host, argv))
@@ -91,9 +91,13 @@ def _stage(lifeline: int, host: HostState, lab: LabState, argv: list[str]) -> in
 
 
 def _kernel(lifeline: int, host: HostState, argv: list[str]) -> NoReturn:
-    """Pid 1 of its namespace: with it goes every process that runs a program of the guest."""
+    """Pid 1 of its namespace: with it goes every process that runs a program of the guest.
+
+    Its mounts are its own: whoever started it looks for it in the machine's /proc.
+    """
     namespaces.die_with_parent(lifeline)
     os.setsid()
+    namespaces.unshare(namespaces.NEWNS)
     namespaces.make_private()
     namespaces.bind(str(host.disk), DISK)
     _mount_dev()
