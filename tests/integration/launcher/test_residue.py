@@ -150,7 +150,7 @@ def test_a_sandbox_further_up_or_below_could_move_what_is_protected_and_is_refus
     assert bench.run(plan, "true", cwd=places[1]).returncode == 0
 
 
-OFD_SETLK = 37  # fcntl.F_OFD_SETLK is newer than Python 3.11
+OFD_SETLKW = 38  # fcntl.F_OFD_SETLKW is newer than Python 3.11
 
 
 def test_what_a_killed_launcher_has_locked_is_waited_for(bench: Bench) -> None:
@@ -158,7 +158,7 @@ def test_what_a_killed_launcher_has_locked_is_waited_for(bench: Bench) -> None:
     assert bench.run(bench.plan(*PROTECT), "true").returncode == 0
     alone = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     with open(f"/tmp/fleetbox-{bench.uid}/locks", "r+b", buffering=0) as locks:
-        fcntl.fcntl(locks, OFD_SETLK, alone)
+        fcntl.fcntl(locks, OFD_SETLKW, alone)
         release = threading.Timer(0.3, locks.close)
         release.start()
         done = bench.run(bench.plan(*PROTECT), "true")
