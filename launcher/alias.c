@@ -51,7 +51,7 @@ void add_alias(struct launch *launch, const char *path, const struct entry *like
         struct entry entry = entry_at(&place, like->access, why);
         entry.narrows = true;
         entry.secret = like->secret;
-        entry.fleeting = like->fleeting;
+        entry.fleeting = like->fleeting && !roots_holding(&launch->roots, path);
         entries_add(&launch->entries, entry);
     }
 }

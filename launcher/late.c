@@ -59,6 +59,7 @@ static void look(int descriptor, struct file *file) {
 
 int late_watch(const struct launch *launch) {
     count = 0;
+    watched = false; /* a second attempt at the sandbox watches anew */
     for (size_t i = 0; i < launch->entries.count; i++) {
         const struct entry *entry = &launch->entries.item[i];
         bool denied = entry->access == ACCESS_NONE && entry->kind == ENTRY_BIND && (!entry->is_dir || entry->secret);

@@ -1,6 +1,7 @@
 """Sockets of the host when the workload may use AF_UNIX: out of reach, whatever their files are called."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,3 +105,16 @@ def test_one_that_goes_away_during_the_launch_is_no_reason_to_refuse(bench: Benc
             plan, "/usr/bin/python3", "-c", CALL, str(stays / "s"), env=env, options=["--mounts", "inner"]
         )
         assert (done.returncode, "through" in done.stdout) == (0, False), done.stderr
+
+
+def test_one_that_a_workload_could_have_moved_is_a_reason_to_refuse(bench: Bench) -> None:
+    """Its directory is shown in the workspace as well, where another workload may rename it meanwhile."""
+    outside, inside = bench.make("run"), bench.make("home/ws/alias")
+    env = wrapper(bench, f"mv {inside}/s {inside}/t")
+    for tool in ("mount", "setpriv", "unshare"):
+        (bench.root / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    plan = bench.plan(unix_sockets="private").write(bench.root / "plan", bench.uid)
+    script = f"/usr/bin/python3 -c '{CALL}' {inside}/t"
+    with server(bench, outside, "s"):
+        done = bench.sh_after(f"mount --bind {outside} {inside}", plan, script, env=env)
+    assert (done.returncode, done.stdout) == (125, ""), done.stderr
