@@ -179,27 +179,44 @@ static bool lies_in_kept(const struct roots *roots, const bool *kept, size_t ind
     return false;
 }
 
+/* Another launch works there: the clean-up is its own now, that of whatever lies below as well. Let go before it can look,
+ * or each of two would leave it to the other. */
+static void leave(size_t index) {
+    const struct roots *roots = held.roots;
+    for (size_t i = index; i < roots->count; i++) {
+        if (path_at_or_below(roots->item[i].path, roots->item[index].path)) {
+            set_lock(&roots->item[i], RANGE_WORK, F_UNLCK);
+        }
+    }
+}
+
+/* False when the root is another launch's from now on. The lock ends before anybody else can open the record. */
+static bool clean_up_root(size_t index) {
+    const struct root *root = &held.roots->item[index];
+    int record = held.record[index] >= 0 ? held.record[index] : record_open(held.dir, root);
+    if (record < 0) {
+        return false;
+    }
+    bool alone = set_lock(root, RANGE_WORK, F_WRLCK);
+    if (!alone) {
+        leave(index);
+    } else {
+        if (!mountpoints_remove(record, root)) {
+            record_remove(held.dir, root);
+        }
+        set_lock(root, RANGE_WORK, F_UNLCK);
+    }
+    close(record);
+    return alone;
+}
+
 /* At exit, after the last process of the sandbox. Roots come outermost first: while another launch still
  * holds a root, nothing below it is touched. */
 static void clean_up(void) {
     bool *kept = mem_take(held.roots->count * sizeof *kept);
     for (size_t i = 0; i < held.roots->count; i++) {
-        const struct root *root = &held.roots->item[i];
-        if (held.first[i] != i) {
-            kept[i] = kept[held.first[i]];
-            continue;
-        }
-        int record = held.record[i] >= 0 ? held.record[i] : record_open(held.dir, root);
-        kept[i] = record < 0 || lies_in_kept(held.roots, kept, i) || !set_lock(root, RANGE_WORK, F_WRLCK);
-        if (!kept[i]) {
-            if (!mountpoints_remove(record, root)) {
-                record_remove(held.dir, root);
-            }
-            set_lock(root, RANGE_WORK, F_UNLCK); /* before the next launch can open the record */
-        }
-        if (record >= 0) {
-            close(record);
-        }
+        size_t first = held.first[i];
+        kept[i] = first != i ? kept[first] : lies_in_kept(held.roots, kept, i) || !clean_up_root(i);
     }
 }
 

@@ -155,3 +155,33 @@ def test_a_launch_killed_in_any_window_is_cleaned_up_by_the_next(
                     break
             assert tree(bench.workspace) == before, (number, first.where)
     assert seen.total() > 5
+
+
+@pytest.mark.parametrize("roots", ["one root", "roots inside roots"])
+def test_the_last_of_two_launches_cleans_up_wherever_the_other_stands(
+    bench: Bench, show: Show, before: dict[str, tuple[object, ...]], roots: str
+) -> None:
+    """Both work; the first halts anywhere on its way, the second ends meanwhile, then the first goes on."""
+    inner: list[Op] = [("rule", "write", str(bench.workspace / "sub"))] if roots != "one root" else []
+    plan = bench.plan(*PROTECT, *inner).write(bench.root / "plan", bench.uid)
+    seen: Counter[str] = Counter()
+    for number in range(1, MOST, STEP):
+        second = start(bench, plan, f"echo there; read word; {probe_line()}")
+        assert second.stdout is not None
+        assert second.stdin is not None
+        assert second.stdout.readline() == "there\n"
+        first = Halted(bench, plan, number)
+        seen[first.where] += first.halted
+        second.stdin.write("go\n")
+        second.stdin.flush()
+        try_wait(second)
+        ended, said = first.finish("go" if first.halted else "")
+        out, err = second.communicate(timeout=30)
+        assert (second.returncode, out) == (0, "reached\n"), (number, first.where, err)
+        assert (ended, said) == ("ended 0", "reached\n"), (number, first.where)
+        assert tree(bench.workspace) == before, (number, first.where)
+        if not first.halted:
+            break
+    lines = (f"    {count:4} x  {name}" for name, count in seen.items() if count)
+    show(f"the other ends in between, {roots}:", *lines)
+    assert seen.total() > 5
