@@ -1,6 +1,5 @@
 #include "argv.h"
 
-#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -14,9 +13,10 @@
 #include "parts.h"
 #include "path.h"
 #include "refuse.h"
+#include "signals.h"
 #include "state.h"
 
-enum { ARGUMENT_LIMIT = 9000 }; /* MAX_ARGS in bubblewrap.c */
+enum { ARGUMENT_LIMIT = 9000 - 16 }; /* MAX_ARGS in bubblewrap.c, which counts the program that it runs and its arguments as well */
 
 /* The words of one operation; ends with NULL. */
 static void add(struct strings *argv, const char *const *words) {
@@ -162,30 +162,17 @@ static void add_expected(const struct launch *launch, struct strings *argv) {
     }
 }
 
-static void add_loader_variables(const struct launch *launch, struct strings *argv) {
+/* The launcher's child gets all of it here. A printed command has its environment, but for what would steer a loader:
+ * that must reach no program before the workload. */
+static void add_env(const struct launch *launch, bool controlled, struct strings *argv) {
     for (size_t i = 0; i < launch->env.count; i++) {
-        const char *entry = launch->env.item[i];
-        if (env_steers_loader(entry)) {
-            size_t length = strcspn(entry, "=");
-            ADD(argv, "--setenv", mem_copy(entry, length), entry + length + 1);
+        if (controlled || env_steers_loader(launch->env.item[i])) {
+            ADD(argv, "--env", launch->env.item[i]);
         }
     }
-}
-
-/* As our caller had them: from the first attempt on we block nearly all. */
-static uint64_t blocked_signals(void) {
-    static uint64_t mask;
-    static bool known;
-    sigset_t set;
-    if (known) {
-        return mask;
+    if (controlled) {
+        ADD(argv, "--env", mem_text("PWD=%s", start_dir(launch)));
     }
-    known = true;
-    sigprocmask(SIG_BLOCK, NULL, &set);
-    for (int number = 1; number <= 64; number++) {
-        mask |= sigismember(&set, number) == 1 ? UINT64_C(1) << (number - 1) : 0;
-    }
-    return mask;
 }
 
 static void add_mounts(const struct launch *launch, struct strings *argv) {
@@ -196,15 +183,11 @@ static void add_mounts(const struct launch *launch, struct strings *argv) {
     }
 }
 
-static void add_channels(bool controlled, struct strings *argv) {
-    ADD(argv, "--inner", "--filter-fd", mem_text("%d", FD_FILTER));
-    if (controlled) {
-        ADD(argv, "--control-fd", mem_text("%d", FD_CONTROL), "--blocked-signals",
-            mem_text("%jx", (uintmax_t)blocked_signals()));
-    }
-}
-
 static void add_workload(const struct launch *launch, bool controlled, struct strings *argv) {
+    add_env(launch, controlled, argv);
+    if (controlled) {
+        ADD(argv, "--blocked-signals", mem_text("%jx", (uintmax_t)signals_blocked_at_start()));
+    }
     landlock_words(launch, argv);
     limits_words(launch, controlled, argv);
     group_words(launch->new_session, controlled, argv);
@@ -214,27 +197,9 @@ static void add_workload(const struct launch *launch, bool controlled, struct st
     }
 }
 
-static void add_inner(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
-    ADD(argv, "--", mem_text("/proc/self/fd/%d", FD_SELF));
-    add_channels(controlled, argv);
-    if (bwrap->inner_mounts) {
-        add_mounts(launch, argv);
-    } else {
-        add_expected(launch, argv);
-    }
-    add_workload(launch, controlled, argv);
-}
-
-/* Nobody starts it but we, so that what steers a loader reaches no program before the workload. */
-void argv_alone(const struct launch *launch, bool controlled, struct strings *argv) {
-    strings_add(argv, controlled ? "fleetbox-run" : launch->files.self_path);
-    add_channels(controlled, argv);
+void argv_alone(const struct launch *launch, bool controlled, struct orders *orders) {
+    struct strings *argv = &orders->inner;
     ADD(argv, "--chdir", start_dir(launch), "--session", launch->new_session ? "new" : "same");
-    for (size_t i = 0; i < launch->env.count; i++) {
-        if (env_steers_loader(launch->env.item[i])) {
-            ADD(argv, "--env", launch->env.item[i]);
-        }
-    }
     struct strings pieces = alone_places(launch);
     for (size_t i = 0; i < pieces.count; i++) {
         ADD(argv, "--places", pieces.item[i]);
@@ -255,16 +220,8 @@ int argv_filter(const struct launch *launch) {
     return variant;
 }
 
-void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
+static void add_options(const struct launch *launch, const struct bwrap *bwrap, bool controlled, struct strings *argv) {
     bool minimal = launch->plan.root == ROOT_MINIMAL;
-    if (bwrap->inner_mounts) {
-        parts_divide(&launch->entries);
-        frozen_choose(launch);
-    } else {
-        parts_leave_to_bwrap(&launch->entries);
-        frozen_leave(launch);
-    }
-    strings_add(argv, controlled ? "bwrap" : bwrap->path);
     add_namespaces(launch, bwrap, controlled, argv);
     if (minimal) {
         ADD(argv, "--tmpfs", "/");
@@ -278,10 +235,39 @@ void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlle
         ADD(argv, "--remount-ro", "/");
     }
     ADD(argv, "--chdir", start_dir(launch));
-    add_loader_variables(launch, argv);
-    add_inner(launch, bwrap, controlled, argv);
-    if (argv->count > ARGUMENT_LIMIT) {
-        refuse("deny a common parent instead of its parts", "the policy needs %zu arguments of bwrap, which takes %d",
-               argv->count, ARGUMENT_LIMIT);
+}
+
+void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlled, struct orders *orders) {
+    if (bwrap->inner_mounts) {
+        parts_divide(&launch->entries);
+        frozen_choose(launch);
+        add_mounts(launch, &orders->inner);
+    } else {
+        parts_leave_to_bwrap(&launch->entries);
+        frozen_leave(launch);
+        add_expected(launch, &orders->inner);
     }
+    add_workload(launch, controlled, &orders->inner);
+    add_options(launch, bwrap, controlled, &orders->bwrap);
+    size_t count = orders->bwrap.count + (controlled ? 0 : orders->inner.count);
+    if (count > ARGUMENT_LIMIT) {
+        refuse("deny a common parent instead of its parts", "the policy needs %zu arguments of bwrap, which takes %d",
+               count, ARGUMENT_LIMIT);
+    }
+}
+
+struct strings argv_line(const struct launch *launch, const struct bwrap *bwrap, const struct orders *orders) {
+    struct strings line = {0};
+    strings_add(&line, bwrap ? bwrap->path : launch->files.self_path);
+    for (size_t i = 0; i < orders->bwrap.count; i++) {
+        strings_add(&line, orders->bwrap.item[i]);
+    }
+    if (bwrap) {
+        ADD(&line, "--", mem_text("/proc/self/fd/%d", FD_SELF));
+    }
+    ADD(&line, "--inner", "--filter-fd", mem_text("%d", FD_FILTER));
+    for (size_t i = 0; i < orders->inner.count; i++) {
+        strings_add(&line, orders->inner.item[i]);
+    }
+    return line;
 }

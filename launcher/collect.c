@@ -93,8 +93,8 @@ static void add_rule(struct launch *launch, const struct op *op) {
     launch->roots.followed = access == ACCESS_NONE ? &launch->later.links : NULL;
     struct resolved place = access == ACCESS_WRITE ? find_writable(launch, op->arg[1]) : find(launch, op->arg[1]);
     launch->roots.followed = NULL;
-    if (strcmp(place.path, "/") == 0 && access != ACCESS_READ) {
-        refuse("name the directories that are meant", "the policy has a rule \"%s\" for /", op->arg[0]);
+    if (access != ACCESS_READ) {
+        refuse_everything(&place, op->arg[0]);
     }
     if (is_virtual(place.path)) {
         if (place.found == FOUND) {

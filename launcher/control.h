@@ -12,6 +12,8 @@ enum inherited {
     FD_FILTER = 5,  /* the seccomp filter */
     FD_LOCK = 6,    /* holds the locks of lock.h until the sandbox is gone */
     FD_BWRAP = 7,
+    FD_OPTIONS = 8, /* what bwrap is asked for, once that is known */
+    FD_WORDS = 9,   /* and what the inner stage is */
     FD_FIRST_FREE = 10, /* everything else lives from here on, closed on exec */
 };
 
@@ -27,6 +29,7 @@ enum message_type {
     MESSAGE_SIGNAL,          /* to the inner stage: `value` is the signal to send to the workload */
     MESSAGE_KEY,             /* the same from the terminal: to its whole process group */
     MESSAGE_CONTINUE,        /* to the inner stage: the workload goes on; `value` says whether with the terminal */
+    MESSAGE_ORDERS,          /* to the inner stage: FD_OPTIONS and FD_WORDS were whole; it brings the filter */
 };
 
 struct message {

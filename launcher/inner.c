@@ -18,13 +18,17 @@
 #include "control.h"
 #include "fds.h"
 #include "mounts.h"
+#include "orders.h"
 #include "tend.h"
+
+extern char **environ;
 
 enum { FILTER_LIMIT = 4096 };
 
 struct inner {
     struct tend tend;
     int filter;
+    struct strings env; /* what is added to the environment, or all of it with a launcher */
     bool carves; /* else bwrap has mounted everything */
     bool new_session; /* which is bwrap's to make, where there is one */
     struct jobs jobs;
@@ -58,7 +62,7 @@ static void parse(struct inner *inner, char **argv) {
         } else if (strcmp(*argv, "--session") == 0) {
             inner->new_session = strcmp(argv[1], "new") == 0;
         } else if (strcmp(*argv, "--env") == 0) {
-            putenv(argv[1]);
+            strings_add(&inner->env, argv[1]);
         } else if (strcmp(*argv, "--mounts") == 0 && mountlist_read(&inner->jobs, argv[1])) {
             inner->carves = true;
         } else if ((strcmp(*argv, "--expect") == 0 || strcmp(*argv, "--pinned") == 0) && argv[2]) {
@@ -69,10 +73,23 @@ static void parse(struct inner *inner, char **argv) {
             give_up(inner->tend.control, "the inner stage was started with a bad argument");
         }
     }
-    if (!*argv || !argv[1]) {
+    inner->tend.command = *argv ? argv + 1 : NULL;
+}
+
+/* With a launcher the command line says where it listens, and no more. */
+static void take_orders(struct inner *inner, char **argv) {
+    parse(inner, argv);
+    if (inner->tend.control >= 0) {
+        close_on_exec_from(3);
+        parse(inner, orders_receive(inner->tend.control, &inner->filter));
+        environ = (char **)inner->env.item;
+    }
+    for (size_t i = 0; inner->tend.control < 0 && i < inner->env.count; i++) {
+        putenv((char *)inner->env.item[i]);
+    }
+    if (!inner->tend.command || !inner->tend.command[0]) {
         give_up(inner->tend.control, "the inner stage was started without a command");
     }
-    inner->tend.command = argv + 1;
 }
 
 static void verify(const struct inner *inner) {
@@ -134,10 +151,9 @@ static void give_up_capabilities(const struct inner *inner) {
 
 void inner_main(char **argv) {
     struct inner inner = {.tend = {.control = -1, .clock = -1}, .filter = -1};
-    parse(&inner, argv);
     /* From here on the workload's user cannot open our descriptors or memory through /proc/1. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    close_on_exec_from(3);
+    take_orders(&inner, argv);
     if (inner.carves) {
         carve(inner.tend.control, &inner.jobs);
     }

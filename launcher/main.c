@@ -136,6 +136,14 @@ static void refuse_own_files_in_roots(const struct launch *launch) {
     }
 }
 
+static bool asks_for_alone(const struct launch *launch) {
+    return launch->options.mounts && strcmp(launch->options.mounts, "none") == 0;
+}
+
+static bool only_shows(const struct launch *launch) {
+    return launch->options.explain || launch->options.dry_run;
+}
+
 static void prepare(struct launch *launch) {
     int wsl = wsl_here();
     gate_refuse_wsl1(wsl);
@@ -153,8 +161,11 @@ static void prepare(struct launch *launch) {
     places_find(launch);
     launch->state_dir = state_dir(launch->caller.uid);
     collect_roots(launch);
-    if (!launch->options.dry_run && !launch->options.explain) {
+    if (!only_shows(launch)) {
         launch->locks = lock_roots(launch->state_dir, &launch->roots);
+        if (!asks_for_alone(launch)) {
+            start_begin(launch);
+        }
     }
     collect(launch);
     entries_order(&launch->entries, &launch->roots, launch->plan.root == ROOT_HOST);
@@ -165,31 +176,55 @@ static void prepare(struct launch *launch) {
     launch->host_pids = launch->plan.host_pids && gate_proc_is_masked();
 }
 
-static bool asks_for_alone(const struct launch *launch) {
-    return launch->options.mounts && strcmp(launch->options.mounts, "none") == 0;
-}
-
 /* What is shown without being tried: where no namespace can be made, what would be done then. */
 static bool shows_alone(const struct launch *launch) {
-    bool shows = launch->options.explain || launch->options.dry_run;
-    return shows && !launch->options.mounts && !alone_problem(launch) && !gate_has_namespaces();
+    return only_shows(launch) && !launch->options.mounts && !alone_problem(launch) && !gate_has_namespaces();
 }
 
-static int without_bwrap(struct launch *launch) {
+static void choose_alone(struct launch *launch) {
     const char *problem = alone_problem(launch);
     if (problem) {
         refuse("leave --mounts out", "Landlock alone would be less than this policy: %s", problem);
     }
     alone_choose(launch);
+}
+
+static void show_bwrap(struct launch *launch) {
+    struct bwrap found[BWRAP_CANDIDATES];
+    size_t count = bwrap_find(launch, found);
+    const struct bwrap *bwrap = &found[bwrap_usable(launch, found, count, 0)];
+    int filter = argv_filter(launch);
+    if (launch->options.explain) {
+        if (bwrap->inner_mounts) {
+            frozen_choose(launch);
+        }
+        show_words(launch, bwrap->path, filter);
+        return;
+    }
+    struct orders orders = {0};
+    argv_build(launch, bwrap, false, &orders);
+    struct strings line = argv_line(launch, bwrap, &orders);
+    show_command(launch, &line, filter);
+}
+
+static void show_alone(struct launch *launch) {
     int filter = argv_filter(launch);
     if (launch->options.explain) {
         show_words(launch, NULL, filter);
-    } else if (launch->options.dry_run) {
-        struct strings command = {0};
-        argv_alone(launch, false, &command);
-        show_command(launch, &command, filter);
+        return;
+    }
+    struct orders orders = {0};
+    argv_alone(launch, false, &orders);
+    struct strings line = argv_line(launch, NULL, &orders);
+    show_command(launch, &line, filter);
+}
+
+static int show(struct launch *launch) {
+    if (asks_for_alone(launch) || shows_alone(launch)) {
+        choose_alone(launch);
+        show_alone(launch);
     } else {
-        return start_alone(launch);
+        show_bwrap(launch);
     }
     return fflush(stdout) == 0 ? 0 : EXIT_REFUSED;
 }
@@ -203,25 +238,12 @@ int main(int argc, char **argv) {
     static struct launch launch;
     parse_options(&launch.options, argv);
     prepare(&launch);
-    if (asks_for_alone(&launch) || shows_alone(&launch)) {
-        return without_bwrap(&launch);
+    if (only_shows(&launch)) {
+        return show(&launch);
     }
-    struct bwrap bwraps[BWRAP_CANDIDATES];
-    size_t count = bwrap_find(&launch, bwraps);
-    int filter = argv_filter(&launch);
-    if (launch.options.explain) {
-        const struct bwrap *first = &bwraps[bwrap_usable(&launch, bwraps, count, 0)];
-        if (first->inner_mounts) {
-            frozen_choose(&launch);
-        }
-        show_words(&launch, first->path, filter);
-    } else if (launch.options.dry_run) {
-        struct strings command = {0};
-        struct bwrap *first = &bwraps[bwrap_usable(&launch, bwraps, count, 0)];
-        argv_build(&launch, first, false, &command);
-        show_command(&launch, &command, filter);
-    } else {
-        return start_in_bwrap(&launch, bwraps, count, filter);
+    if (asks_for_alone(&launch)) {
+        choose_alone(&launch);
+        return start_alone(&launch);
     }
-    return fflush(stdout) == 0 ? 0 : EXIT_REFUSED;
+    return start_in_bwrap(&launch);
 }

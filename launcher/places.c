@@ -57,6 +57,12 @@ struct resolved find_writable(const struct launch *launch, const char *place) {
     return resolve_trusted(expand(launch, place), &launch->roots, &trust);
 }
 
+void refuse_everything(const struct resolved *place, const char *access) {
+    if (strcmp(place->path, "/") == 0) {
+        refuse("name the directories that are meant", "the policy has a rule \"%s\" for /", access);
+    }
+}
+
 static const char *canonical_dir(const char *path, const char *what) {
     char canonical[PATH_LIMIT];
     struct stat st;

@@ -16,6 +16,9 @@ struct resolved find(const struct launch *launch, const char *place);
 /* The same for what a write rule names: a link on the way that a workload may have planted is refused. */
 struct resolved find_writable(const struct launch *launch, const char *place);
 
+/* No rule but "read" may be about /. */
+void refuse_everything(const struct resolved *place, const char *access);
+
 /* Paths that are mounted afresh, so that a rule about the host's would be about nothing. */
 bool is_virtual(const char *path);
 

@@ -12,6 +12,7 @@ bool may_write(const struct launch *launch) {
 
 static void add_root(struct launch *launch, const char *wanted) {
     struct resolved place = find_writable(launch, wanted);
+    refuse_everything(&place, "write");
     if (place.found == FOUND && S_ISDIR(place.st.st_mode) && !is_virtual(place.path)) {
         roots_add(&launch->roots, place.path, &place.st);
     }

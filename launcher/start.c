@@ -2,28 +2,43 @@
 
 #include "alone.h"
 #include "argv.h"
+#include "bwrap.h"
 #include "gate.h"
 #include "lock.h"
 #include "refuse.h"
+#include "spawn.h"
 #include "supervise.h"
 
-static struct outcome try_one(struct launch *launch, struct bwrap *bwrap, int filter) {
-    struct strings argv = {0};
-    argv_build(launch, bwrap, true, &argv);
-    struct outcome outcome = supervise(launch, bwrap, &argv, launch->files.filter[filter], launch->locks);
+/* Those of this machine, and the one that start_begin has started; NULL once it has its orders. */
+static struct bwrap bwraps[BWRAP_CANDIDATES];
+static size_t count;
+static size_t first;
+static struct sandbox *begun;
+
+void start_begin(struct launch *launch) {
+    count = bwrap_find(launch, bwraps);
+    first = bwrap_usable(launch, bwraps, count, 0);
+    begun = spawn_bwrap(launch, &bwraps[first]);
+}
+
+static struct outcome try_one(struct launch *launch, struct bwrap *bwrap) {
+    struct sandbox *sandbox = begun ? begun : spawn_bwrap(launch, bwrap);
+    struct orders orders = {0};
+    begun = NULL;
+    argv_build(launch, bwrap, true, &orders);
+    struct outcome outcome = supervise(launch, sandbox, &orders, launch->files.filter[argv_filter(launch)]);
     if (outcome.cannot_mount) {
         bwrap_cannot_mount(launch, bwrap);
-        return try_one(launch, bwrap, filter);
+        return try_one(launch, bwrap);
     }
     return outcome;
 }
 
 /* `last` becomes the one that was tried last. */
-static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size_t count, int filter,
-                               const char **last) {
-    for (size_t i = bwrap_usable(launch, bwraps, count, 0);;) {
+static struct outcome try_each(struct launch *launch, const char **last) {
+    for (size_t i = first;;) {
         *last = bwraps[i].path;
-        struct outcome outcome = try_one(launch, &bwraps[i], filter);
+        struct outcome outcome = try_one(launch, &bwraps[i]);
         size_t next = outcome.started ? count : bwrap_usable(launch, bwraps, count, i + 1);
         if (next == count) {
             return outcome;
@@ -35,10 +50,9 @@ static struct outcome try_each(struct launch *launch, struct bwrap *bwraps, size
 
 /* The inner stage in bubblewrap's place: it needs no privilege. */
 static struct outcome run_alone(struct launch *launch) {
-    struct strings argv = {0};
-    argv_alone(launch, true, &argv);
-    struct bwrap none = {.path = launch->files.self_path, .fd = launch->files.self};
-    return supervise(launch, &none, &argv, launch->files.filter[argv_filter(launch)], launch->locks);
+    struct orders orders = {0};
+    argv_alone(launch, true, &orders);
+    return supervise(launch, spawn_alone(launch), &orders, launch->files.filter[argv_filter(launch)]);
 }
 
 /* Never in place of what --mounts asks for. */
@@ -56,15 +70,15 @@ static struct outcome try_alone(struct launch *launch, struct outcome outcome) {
     return run_alone(launch);
 }
 
-int start_in_bwrap(struct launch *launch, struct bwrap *bwraps, size_t count, int filter) {
+int start_in_bwrap(struct launch *launch) {
     limits_prepare(launch);
     lock_settle(launch->plan.policy, &launch->agreed, &launch->entries);
     const char *last;
-    struct outcome outcome = try_each(launch, bwraps, count, filter, &last);
+    struct outcome outcome = try_each(launch, &last);
     if (!outcome.started && launch->plan.host_pids && !launch->host_pids) {
         warn("trying without a PID namespace, which the policy accepts");
         launch->host_pids = true;
-        outcome = try_each(launch, bwraps, count, filter, &last);
+        outcome = try_each(launch, &last);
     }
     if (!outcome.started) {
         outcome = try_alone(launch, outcome);

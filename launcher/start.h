@@ -2,11 +2,13 @@
 #ifndef FLEETBOX_START_H
 #define FLEETBOX_START_H
 
-#include "bwrap.h"
 #include "launch.h"
 
+/* Starts the first bubblewrap, once the roots are locked: it finds its libraries while the rest is prepared. */
+void start_begin(struct launch *launch);
+
 /* The exit status for our caller. Refuses where no sandbox could be made, naming what is in the way. */
-int start_in_bwrap(struct launch *launch, struct bwrap *bwraps, size_t count, int filter);
+int start_in_bwrap(struct launch *launch);
 
 /* The same without bubblewrap; the launch has been chosen to be one (alone.h). */
 int start_alone(struct launch *launch);

@@ -18,16 +18,16 @@
 #include "fds.h"
 #include "group.h"
 #include "late.h"
+#include "orders.h"
 #include "orphans.h"
 #include "refuse.h"
-#include "spawn.h"
 
 /* How long the inner stage may take to vanish once bwrap is gone. */
 enum { LINGER_MS = 5000 };
 
 struct watch {
     const struct launch *launch;
-    pid_t bwrap;
+    struct sandbox *sandbox;
     int control;
     int signals;
     bool bwrap_ended;
@@ -71,15 +71,6 @@ static void forward(struct watch *watch, const struct signalfd_siginfo *info) {
     tell(watch->control, type, (int)info->ssi_signo, NULL);
 }
 
-/* Before a refusal: its clean-up needs the locks that the sandbox holds as well. */
-static void end_sandbox(struct watch *watch) {
-    if (!watch->bwrap_ended) {
-        kill(watch->bwrap, SIGKILL);
-        waitpid(watch->bwrap, &watch->bwrap_status, 0);
-    }
-    orphans_end();
-}
-
 static void read_signal(struct watch *watch) {
     struct signalfd_siginfo info;
     if (read(watch->signals, &info, sizeof info) != sizeof info) {
@@ -87,7 +78,7 @@ static void read_signal(struct watch *watch) {
     }
     if (info.ssi_signo != SIGCHLD) {
         forward(watch, &info);
-    } else if (waitpid(watch->bwrap, &watch->bwrap_status, WNOHANG) == watch->bwrap) {
+    } else if (sandbox_has_ended(watch->sandbox, &watch->bwrap_status)) {
         watch->bwrap_ended = true;
         shutdown(watch->control, SHUT_WR); /* an inner stage that outlived it takes this as our end, and ends too */
         orphans_end();
@@ -115,7 +106,7 @@ static ssize_t receive(int control, struct message *message, pid_t *sender) {
 static void place_in_cgroup(struct watch *watch, pid_t inner) {
     if (inner <= 0 || !cgroup_place(inner)) {
         int problem = errno;
-        end_sandbox(watch);
+        sandbox_end(watch->sandbox);
         refuse("look at who may write cgroup.procs there", "cannot put the sandbox into a cgroup below %s: %s",
                watch->launch->limits.cgroup, strerror(problem));
     }
@@ -164,7 +155,7 @@ static void read_control(struct watch *watch) {
             watch->cannot_mount = true;
             break;
         case MESSAGE_REFUSED:
-            end_sandbox(watch);
+            sandbox_end(watch->sandbox);
             refuse("look at that path: something else changed it, or an earlier workload prepared it", "%s", message.text);
         case MESSAGE_STOPPED:
             follow_stop(watch, message.value);
@@ -175,6 +166,7 @@ static void read_control(struct watch *watch) {
         case MESSAGE_ENDED:
             watch->ended = true;
             watch->workload_status = message.value;
+            sandbox_kill(watch->sandbox); /* bwrap only waits: so it ends beside the namespaces, not after them */
             break;
         default:
             break;
@@ -203,7 +195,7 @@ static void watch_until_end(struct watch *watch) {
         if (ready[2].revents) {
             watch->overdue = true;
             watch->clock = -1;
-            kill(watch->bwrap, SIGKILL);
+            sandbox_kill(watch->sandbox);
         }
     }
 }
@@ -252,33 +244,26 @@ static void take_signals(struct watch *watch) {
     handled_signals(&handled, group);
     watch->handed = watch->wanted = group == GROUP_FOREGROUND;
     sigprocmask(SIG_BLOCK, &handled, NULL);
-    signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would let nobody wait for bwrap */
     block_more(SIGTTOU); /* or taking the terminal back, and a last word on it, would stop us */
     watch->signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Returns the inner stage's end of it. */
-static int open_control(struct watch *watch) {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        refuse("", "cannot make the control socket: %s", strerror(errno));
+/* Bubblewrap's first: the inner stage reads its own when it has been made. Until all is written a signal may still end us. */
+static void give_orders(struct watch *watch, const struct orders *orders, int filter) {
+    struct sandbox *sandbox = watch->sandbox;
+    if (sandbox->options >= 0) {
+        orders_write(sandbox->options, &orders->bwrap);
     }
-    watch->control = fd_high(pair[0]);
-    if (watch->launch->limits.cgroup) {
-        setsockopt(watch->control, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
-    }
-    return fd_high(pair[1]);
+    orders_write(sandbox->words, &orders->inner);
+    sandbox->options = sandbox->words = -1;
+    take_signals(watch);
+    orders_send(watch->control, filter);
 }
 
-struct outcome supervise(const struct launch *launch, const struct bwrap *bwrap, const struct strings *argv,
-                         int filter, int locks) {
-    struct watch watch = {.launch = launch};
-    int theirs = open_control(&watch);
-    take_signals(&watch);
+struct outcome supervise(const struct launch *launch, struct sandbox *sandbox, const struct orders *orders, int filter) {
+    struct watch watch = {.launch = launch, .sandbox = sandbox, .control = sandbox->control};
     watch.clock = backup_clock(launch);
-    orphans_adopt(launch->landlock.layers & LANDLOCK_ALONE);
-    watch.bwrap = spawn_bwrap(launch, bwrap, argv, theirs, filter, locks);
-    close(theirs); /* or the end of the sandbox would never be seen */
+    give_orders(&watch, orders, filter);
     /* Where Landlock is alone what is made later stays closed. */
     watch.late = launch->landlock.layers & LANDLOCK_ALONE ? -1 : late_watch(launch);
     watch_until_end(&watch);

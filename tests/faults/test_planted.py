@@ -13,6 +13,7 @@ from tests.conftest import give_to
 from tests.faults.leftovers import tree
 from tests.faults.tools import REPO
 from tests.integration.launcher.conftest import Bench
+from tests.support.bwraps import once_asked
 from tests.support.plans import Op
 
 PEERS = REPO / "build/peers/node_modules"
@@ -51,13 +52,13 @@ def tools_and(bench: Bench, bwrap: Path, script: str | None = None) -> dict[str,
     if script is None:
         shutil.copy(bwrap, program)
     else:
-        program.write_text(f'#!/bin/sh\ncase "$1" in --help) ;; *) {script};; esac\nexec {bwrap} "$@"\n')
+        program.write_text(f"#!/bin/sh\n{once_asked(script, str(bwrap))}")
     program.chmod(0o755)
     give_to(program, bench.uid)
     return {"PATH": str(directory)}
 
 
-@pytest.mark.parametrize("bwrap", BWRAPS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("bwrap", sorted(BWRAPS), ids=lambda path: path.parent.name)
 @pytest.mark.parametrize("target", ["/oldroot{victim}", "{victim}", "../../victim", "/oldroot/../..{victim}"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_planted_link_is_refused_by_name_and_nothing_is_made_where_it_leads(
@@ -78,7 +79,7 @@ def test_a_planted_link_is_refused_by_name_and_nothing_is_made_where_it_leads(
     assert (tree(bench.workspace), tree(victim)) == before
 
 
-@pytest.mark.parametrize("bwrap", BWRAPS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("bwrap", sorted(BWRAPS), ids=lambda path: path.parent.name)
 @pytest.mark.parametrize("mounts", ["inner", "bwrap"])
 @pytest.mark.parametrize("there", [True, False])
 def test_a_link_planted_after_the_checks_lets_nothing_run(

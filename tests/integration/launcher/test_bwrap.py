@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.launcher.conftest import Bench
+from tests.support.bwraps import if_asked_for, once_asked
 
 OLD_HELP = """usage: bwrap [OPTIONS...] [--] COMMAND [ARGS...]
     --as-pid-1 --new-session  x
@@ -93,10 +94,9 @@ def test_a_bwrap_that_is_too_old_names_the_version_that_is_not(bench: Bench) -> 
 
 
 def test_an_old_bwrap_is_asked_only_for_what_it_has_and_protects_all_the_same(bench: Bench) -> None:
-    newer = "--perms|--size|--disable-userns|--clearenv|--argv0"
-    refuse_new = f'for w in "$@"; do case "$w" in {newer}) exit 99;; esac; done'
-    body = f'case "$1" in --help) cat <<"E"\n{OLD_HELP}E\nexit;; esac\n{refuse_new}\nexec /usr/bin/bwrap "$@"'
-    program = shim(bench.root / "bin", body)
+    newer = r"--\(perms\|size\|disable-userns\|clearenv\|argv0\)$"
+    help_text = f'case "$1" in --help) cat <<"E"\n{OLD_HELP}E\nexit;; esac\n'
+    program = shim(bench.root / "bin", help_text + once_asked(if_asked_for(newer, "exit 99")))
     own(program, bench.uid)
     bench.make("home/ws/deny/f", "secret")
     bench.make("home/ws/denied-file", "secret")

@@ -115,7 +115,7 @@ def test_a_loader_variable_of_the_policy_does_not_steer_bwrap(bench: Bench) -> N
     listing = bench.run(plan, "true", options=["--dry-run"]).stdout
     before, _, after = listing.partition("bwrap ")
     assert "LD_PRELOAD" not in before
-    assert "--setenv LD_PRELOAD /nowhere/evil.so" in after
+    assert "--env LD_PRELOAD=/nowhere/evil.so" in after
 
 
 def test_the_filter_is_loaded_and_privileges_cannot_be_gained(bench: Bench) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.launcher.conftest import Bench
 from tests.integration.launcher.test_bwrap import own, path_without_roots_bwrap, shim
+from tests.support.bwraps import once_asked, without
 from tests.support.plans import Op
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make mounts")
@@ -19,9 +20,8 @@ DENIED: list[Op] = [("rule", "none", "${WORKSPACE}/a/secret"), ("protect", ".git
 
 
 def wrapper(bench: Bench, script: str) -> dict[str, str]:
-    """An environment whose bwrap does `script` before it becomes the real one."""
-    body = f'case "$1" in --help) exec /usr/bin/bwrap --help;; esac\n{script}\nexec /usr/bin/bwrap "$@"'
-    program = shim(bench.root / "bin", body)
+    """An environment whose bwrap does `script` between the launcher's last look and the first mount."""
+    program = shim(bench.root / "bin", once_asked(script))
     own(program, bench.uid)
     for tool in ("mv", "ln"):
         (program.parent / tool).symlink_to(f"/usr/bin/{tool}")
@@ -207,12 +207,7 @@ def test_a_bwrap_that_gives_no_capability_is_used_the_old_way_and_remembered(ben
     """As a setuid one, or one under AppArmor's profile for bwrap."""
     bench.make("home/ws/a/secret", "text")
     log = bench.make("log")
-    without = (
-        f"echo >> {log}/calls\n"
-        'for word; do shift; [ "$word" = --cap-add ] && skip=1 && continue\n'
-        '[ "$skip" ] && skip= && continue; set -- "$@" "$word"; done'
-    )
-    env = wrapper(bench, without)
+    env = wrapper(bench, f"echo >> {log}/calls\n{without('--cap-add')}")
     plan = bench.plan(*DENIED).write(bench.root / "plan", bench.uid)
     options = ["--mounts", who] if who != "auto" else []
     calls = []

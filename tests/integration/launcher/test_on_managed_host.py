@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleetbox.hostside import paths
+from tests.support.bwraps import if_asked_for, once_asked
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 from tests.support.provision import PACKAGED, WORKSPACE, Provisioned, provisioned
@@ -244,11 +245,11 @@ def test_host_processes_are_visible_only_where_the_policy_accepts_it_and_proc_is
 
 def test_what_else_refuses_a_fresh_proc_is_found_by_trying(box: Provisioned) -> None:
     """Some sandboxed kernels refuse it without a mount that shows why."""
-    refuses = f'#!/bin/sh\nfor word; do [ "$word" != --as-pid-1 ] || exit 1; done\nexec {PACKAGED} "$@"\n'
+    refuses = f"#!/bin/sh\n{once_asked(if_asked_for('--as-pid-1', 'exit 1'), PACKAGED + '.away')}"
     moved = f"mv {PACKAGED} {PACKAGED}.away; mv {paths.BWRAP} {paths.BWRAP}.away"
     box.change(moved)
     try:
-        box.host.put(paths.BWRAP, refuses.replace(PACKAGED, f"{PACKAGED}.away").encode(), mode=0o755)
+        box.host.put(paths.BWRAP, refuses.encode(), mode=0o755)
         done = box.launch("echo", "ran", policy="hostpids")
         assert (done.returncode, done.stdout) == (0, "ran\n")
         assert "trying without a PID namespace, which the policy accepts" in done.stderr
