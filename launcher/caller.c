@@ -67,14 +67,9 @@ static const char *absolute(const char *path) {
     return path && path[0] == '/' && strlen(path) < PATH_LIMIT ? path : NULL;
 }
 
-/* $HOME is the caller's choice; what the policy denies below ~ is denied in the account's own home as well. */
-static void find_homes(struct caller *caller) {
+const char *caller_account_home(const struct caller *caller) {
     const struct passwd *self = getpwuid(caller->uid);
-    caller->account_home = self ? absolute(mem_copy(self->pw_dir, strlen(self->pw_dir))) : NULL;
-    caller->home = absolute(caller_env(caller, "HOME"));
-    if (!caller->home) {
-        caller->home = caller->account_home;
-    }
+    return self ? absolute(mem_copy(self->pw_dir, strlen(self->pw_dir))) : NULL;
 }
 
 void caller_become(struct caller *caller, const char *user) {
@@ -97,5 +92,5 @@ void caller_become(struct caller *caller, const char *user) {
         }
     }
     caller->uid = getuid();
-    find_homes(caller);
+    caller->home = absolute(caller_env(caller, "HOME"));
 }

@@ -10,13 +10,15 @@
 struct caller {
     uid_t uid;
     uid_t file_owner; /* whose files count as the caller's own: the uid before `--user` switched */
-    const char *home; /* $HOME, else the account's; NULL when unknown */
-    const char *account_home; /* as /etc/passwd has it; NULL when it has not */
+    const char *home; /* $HOME; NULL when it is none */
     struct strings env; /* NAME=VALUE, what a policy may pass on */
 };
 
 /* `user` is the argument of --user or NULL. Switches for good when started as root. */
 void caller_become(struct caller *caller, const char *user);
+
+/* As /etc/passwd has it; NULL when it has not. Reading it takes a percent of a launch. */
+const char *caller_account_home(const struct caller *caller);
 
 const char *caller_env(const struct caller *caller, const char *name);
 

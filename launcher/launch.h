@@ -34,6 +34,7 @@ struct launch {
     const char *cwd;       /* canonical */
     const char *workspace; /* canonical */
     const char *home;      /* canonical; NULL when there is none */
+    bool knows_account;
     const char *account_home; /* the same as /etc/passwd has it; NULL when that is `home`, or unknown */
     const char *tmpdir;    /* what ${TMPDIR} means */
     const char *state_dir; /* of this user; masked in the sandbox */

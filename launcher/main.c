@@ -167,6 +167,7 @@ static void prepare(struct launch *launch) {
             start_begin(launch);
         }
     }
+    places_find_account(launch);
     collect(launch);
     entries_order(&launch->entries, &launch->roots, launch->plan.root == ROOT_HOST);
     refuse_own_files_in_roots(launch);

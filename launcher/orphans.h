@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* From here on orphans come to this process. Before bwrap is started: what is there already stays. `alone`: the sandbox has no
+/* From here on orphans come to this process. Before bwrap has its orders: what is there already stays. `alone`: the sandbox has no
  * mounts of its own, and its processes are known by their filter. */
 void orphans_adopt(bool alone);
 

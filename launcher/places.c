@@ -90,29 +90,33 @@ static const char *canonical_home(const char *path) {
     return path && realpath(path, canonical) ? mem_copy(canonical, strlen(canonical)) : NULL;
 }
 
-static void find_homes(struct launch *launch) {
-    launch->home = canonical_home(launch->caller.home);
-    launch->account_home = canonical_home(launch->caller.account_home);
+static bool holds_home(const struct launch *launch, const char *home) {
+    return home && path_at_or_below(home, launch->workspace) && !has_write_rule(launch, home);
+}
+
+/* A whole home directory, or all homes, would be written by whoever forgets to change directory. */
+static void refuse_broad_workspace(const struct launch *launch, const char *home) {
+    bool writable = launch->plan.mode == MODE_WORKSPACE_WRITE && launch->plan.workspace == WORKSPACE_WRITE;
+    if (writable && (strcmp(launch->workspace, "/") == 0 || holds_home(launch, home))) {
+        refuse("change into a project directory, or name one with --workspace",
+               "%s is too broad for a workspace that can be written", launch->workspace);
+    }
+}
+
+/* $HOME is the caller's choice; what the policy denies below ~ is denied in the account's own home as well. */
+void places_find_account(struct launch *launch) {
+    if (launch->knows_account) {
+        return;
+    }
+    launch->knows_account = true;
+    launch->account_home = canonical_home(caller_account_home(&launch->caller));
     if (!launch->home) {
         launch->home = launch->account_home;
     }
     if (launch->home && launch->account_home && strcmp(launch->home, launch->account_home) == 0) {
         launch->account_home = NULL;
     }
-}
-
-static bool holds_home(const struct launch *launch, const char *home) {
-    return home && path_at_or_below(home, launch->workspace) && !has_write_rule(launch, home);
-}
-
-/* A whole home directory, or all homes, would be written by whoever forgets to change directory. */
-static void refuse_broad_workspace(const struct launch *launch) {
-    bool writable = launch->plan.mode == MODE_WORKSPACE_WRITE && launch->plan.workspace == WORKSPACE_WRITE;
-    bool holds = holds_home(launch, launch->home) || holds_home(launch, launch->account_home);
-    if (writable && (strcmp(launch->workspace, "/") == 0 || holds)) {
-        refuse("change into a project directory, or name one with --workspace",
-               "%s is too broad for a workspace that can be written", launch->workspace);
-    }
+    refuse_broad_workspace(launch, launch->account_home);
 }
 
 void places_find(struct launch *launch) {
@@ -122,10 +126,13 @@ void places_find(struct launch *launch) {
     if (launch->plan.tmp != TMP_HOST || !launch->tmpdir || !path_is_plain_absolute(launch->tmpdir)) {
         launch->tmpdir = "/tmp";
     }
-    find_homes(launch);
+    launch->home = canonical_home(launch->caller.home);
+    if (!launch->home) {
+        places_find_account(launch);
+    }
     if (is_virtual(launch->workspace)) {
         refuse("work in a directory of files", "%s cannot be a workspace: the sandbox has its own /dev and /proc",
                launch->workspace);
     }
-    refuse_broad_workspace(launch);
+    refuse_broad_workspace(launch, launch->home);
 }

@@ -4,8 +4,11 @@
 
 #include "launch.h"
 
-/* Fills cwd, workspace, homes and tmpdir. Refuses a workspace that is none, or that holds a home. */
+/* Fills cwd, workspace, home and tmpdir. Refuses a workspace that is none, or that holds the home. */
 void places_find(struct launch *launch);
+
+/* Fills account_home, if it has not been yet. Refuses a workspace that holds it. */
+void places_find_account(struct launch *launch);
 
 /* Replaces a leading ${WORKSPACE}, ${HOME} or ${TMPDIR}. */
 const char *expand(const struct launch *launch, const char *place);

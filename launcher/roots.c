@@ -50,6 +50,7 @@ void collect_roots(struct launch *launch) {
     }
     struct strings wanted = wanted_roots(launch);
     if (wanted.count) {
+        places_find_account(launch); /* links of which are trusted */
         qsort(wanted.item, wanted.count, sizeof *wanted.item, by_length);
     }
     for (size_t i = 0; i < wanted.count; i++) {

@@ -76,7 +76,6 @@ static struct sandbox *spawn(const struct launch *launch, const struct bwrap *bw
         setsockopt(control.ours, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
     }
     keep_child_signal();
-    orphans_adopt(!bwrap);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     pass_on(&actions, control.theirs, FD_CONTROL);
@@ -97,6 +96,7 @@ static struct sandbox *spawn(const struct launch *launch, const struct bwrap *bw
         refuse(bwrap ? "install bubblewrap for this machine" : "", "cannot run %s: %s",
                bwrap ? bwrap->path : launch->files.self_path, strerror(problem));
     }
+    orphans_adopt(!bwrap); /* in time: it waits for its orders */
     close(control.theirs); /* or the end of the sandbox would never be seen */
     close(words.theirs);
     if (bwrap) {
