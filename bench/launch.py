@@ -120,7 +120,7 @@ def peers(env: Mapping[str, str], home: Path) -> tuple[list[Row], list[str]]:
     for name, (program, arguments) in commands.items():
         found = shutil.which(program, path=f"{PEERS}:{env['PATH']}")
         if found:
-            rows.append(Row(name, [found, *arguments], env))
+            rows.append(Row(name, [found, *arguments], env, may_fail=True))
         else:
             absent.append(name)
     return rows, absent
@@ -197,6 +197,9 @@ def compare(scene: Scene, rounds: int) -> None:
     rows = [raw, *(row for row in rows if not broken.get(row.name))]
     interleave(rows, rounds, scene.workspace)
     table(rows, raw)
+    for row in others:
+        if row.failures:
+            print(f"{row.name:34}{row.failures} of {rounds + 2} launches failed")
     for name in absent:
         print(f"{name:34}not installed")
     for name, reason in broken.items():

@@ -16,7 +16,8 @@
 #include "signals.h"
 #include "state.h"
 
-enum { ARGUMENT_LIMIT = 9000 - 16 }; /* MAX_ARGS in bubblewrap.c, which counts the program that it runs and its arguments as well */
+/* MAX_ARGS in bubblewrap.c; it counts its own name, and the program that it runs with all of its arguments, as well. */
+enum { ARGUMENT_LIMIT = 9000, BESIDE_OPTIONS = 8 };
 
 /* The words of one operation; ends with NULL. */
 static void add(struct strings *argv, const char *const *words) {
@@ -249,7 +250,7 @@ void argv_build(struct launch *launch, const struct bwrap *bwrap, bool controlle
     }
     add_workload(launch, controlled, &orders->inner);
     add_options(launch, bwrap, controlled, &orders->bwrap);
-    size_t count = orders->bwrap.count + (controlled ? 0 : orders->inner.count);
+    size_t count = BESIDE_OPTIONS + orders->bwrap.count + (controlled ? 0 : orders->inner.count);
     if (count > ARGUMENT_LIMIT) {
         refuse("deny a common parent instead of its parts", "the policy needs %zu arguments of bwrap, which takes %d",
                count, ARGUMENT_LIMIT);
