@@ -32,24 +32,22 @@ static char *flat(const struct strings *words, size_t *length) {
     return text;
 }
 
-void orders_write(int stream, const struct strings *words) {
+bool orders_write(int stream, const struct strings *words) {
     size_t left;
     const char *text = flat(words, &left);
     while (left) {
         ssize_t sent = send(stream, text, left, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) {
-            continue;
-        }
-        if (sent < 0) {
+        if (sent < 0 && errno != EINTR) {
             break;
         }
-        text += sent;
-        left -= (size_t)sent;
+        text += sent > 0 ? sent : 0;
+        left -= sent > 0 ? (size_t)sent : 0;
     }
     close(stream);
+    return left == 0;
 }
 
-void orders_send(int control, int filter) {
+bool orders_send(int control, int filter) {
     struct message message = {.type = MESSAGE_ORDERS};
     union beside beside = {0};
     struct iovec part = {&message, offsetof(struct message, text)};
@@ -59,7 +57,7 @@ void orders_send(int control, int filter) {
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof filter);
     memcpy(CMSG_DATA(header), &filter, sizeof filter);
-    sendmsg(control, &whole, MSG_NOSIGNAL);
+    return sendmsg(control, &whole, MSG_NOSIGNAL) >= 0;
 }
 
 static int receive_filter(int control) {

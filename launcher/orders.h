@@ -11,11 +11,11 @@
 
 #include "mem.h"
 
-/* To one end of a socket, which is closed. Nothing is said of a reader that is gone: who waits for it will see. */
-void orders_write(int stream, const struct strings *words);
+/* To one end of a socket, which is closed. False: not all of it was written, for want of memory or of a reader. */
+bool orders_write(int stream, const struct strings *words);
 
-/* Both streams have been written. */
-void orders_send(int control, int filter);
+/* Only when both streams have been written whole. False: nobody has been told. */
+bool orders_send(int control, int filter);
 
 /* The inner stage's side: its words, NULL at their end, and the filter's descriptor. Ends this process where the launcher
  * is gone; gives up on anything that is not whole. */

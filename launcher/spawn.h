@@ -13,8 +13,8 @@
 struct sandbox {
     pid_t pid;   /* bubblewrap's; 0 once it has ended */
     int control; /* our end of the control socket */
-    int options; /* where bubblewrap reads its options; -1: it has none, or they have been written */
-    int words;   /* where the inner stage reads what it is to do; -1: they have been written */
+    int options; /* what is written here is bubblewrap's options; -1: there is none */
+    int words;   /* and here what the inner stage is to do */
 };
 
 /* Refuse where it cannot be executed. */

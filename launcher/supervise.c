@@ -248,16 +248,16 @@ static void take_signals(struct watch *watch) {
     watch->signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Bubblewrap's first: the inner stage reads its own when it has been made. Until all is written a signal may still end us. */
+/* Bubblewrap's first: the inner stage reads its own when it has been made. Until all is written a signal may still end us.
+ * What was written in part was no order, and whoever read it must not wait for one. */
 static void give_orders(struct watch *watch, const struct orders *orders, int filter) {
     struct sandbox *sandbox = watch->sandbox;
-    if (sandbox->options >= 0) {
-        orders_write(sandbox->options, &orders->bwrap);
-    }
-    orders_write(sandbox->words, &orders->inner);
-    sandbox->options = sandbox->words = -1;
+    bool whole = (sandbox->options < 0 || orders_write(sandbox->options, &orders->bwrap)) &&
+                 orders_write(sandbox->words, &orders->inner);
     take_signals(watch);
-    orders_send(watch->control, filter);
+    if (!whole || !orders_send(watch->control, filter)) {
+        sandbox_kill(sandbox);
+    }
 }
 
 struct outcome supervise(const struct launch *launch, struct sandbox *sandbox, const struct orders *orders, int filter) {

@@ -7,6 +7,7 @@ import array
 import fcntl
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -211,3 +212,22 @@ def test_a_caller_that_ignores_the_end_of_its_children_gets_the_workloads(bench:
     launch = bench.command(bench.plan(), "sh", "-c", "echo ran; exit 7")
     done = bench.run_as(["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *launch], cwd=bench.workspace)
     assert (done.returncode, done.stdout) == (7, "ran\n"), done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+@pytest.mark.parametrize("mounts", ["inner", "bwrap"])
+@pytest.mark.parametrize(
+    "call", ["sendto:error=ENOBUFS:when=1", "sendto:error=ENOBUFS:when=2", "sendmsg:error=ENOMEM"]
+)
+def test_orders_that_cannot_be_given_start_nothing_and_leave_nothing(
+    bench: Bench, marker: Path, call: str, mounts: str
+) -> None:
+    """The first to be written is bubblewrap's options, the second the inner stage's words."""
+    plan = bench.plan(("protect", ".git"))
+    words = bench.command(plan, "touch", str(marker), options=["--mounts", mounts])
+    done = bench.run_as(
+        ["strace", "-qq", "-o", "/dev/null", "-e", f"inject={call}", *words], cwd=bench.workspace
+    )
+    assert (done.returncode, done.stdout) == (125, ""), done.stderr
+    assert "could not make the sandbox" in done.stderr
+    assert list(bench.workspace.iterdir()) == []
