@@ -206,6 +206,8 @@ void collect_sockets(struct launch *launch) {
     if (sockdiag_read(&bounds)) {
         mask_bound(&masking, &bounds);
     } else {
+        strings_add(&launch->skipped, "sockets of the host that were renamed or bound by a relative name: "
+                                      "this kernel has no unix_diag, which would say where they are");
         mask_listed(&masking);
     }
 }

@@ -118,3 +118,18 @@ def test_one_that_a_workload_could_have_moved_is_a_reason_to_refuse(bench: Bench
     with server(bench, outside, "s"):
         done = bench.sh_after(f"mount --bind {outside} {inside}", plan, script, env=env)
     assert (done.returncode, done.stdout) == (125, ""), done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_a_kernel_that_cannot_be_asked_masks_what_it_lists_and_explain_says_so(bench: Bench) -> None:
+    where = bench.make("home/run")
+    place = where / "s"
+    plan = bench.plan(unix_sockets="private").write(bench.root / "plan", bench.uid)
+    words = bench.command(plan, "/usr/bin/python3", "-c", CALL, str(place), options=["--mounts", "inner"])
+    without = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=socket:error=EPROTONOSUPPORT"]
+    with server(bench, where, str(place)):
+        done = bench.run_as([*without, *words], cwd=bench.workspace)
+        assert (done.returncode, "through" in done.stdout) == (0, False), done.stderr
+    explain = bench.command(plan, "true", options=["--explain"])
+    assert "no unix_diag" in bench.run_as([*without, *explain], cwd=bench.workspace).stdout
+    assert "no unix_diag" not in bench.run_as(explain, cwd=bench.workspace).stdout
