@@ -80,7 +80,6 @@ static void parse(struct inner *inner, char **argv) {
 static void take_orders(struct inner *inner, char **argv) {
     parse(inner, argv);
     if (inner->tend.control >= 0) {
-        close_on_exec_from(3);
         parse(inner, orders_receive(inner->tend.control, &inner->filter));
         environ = (char **)inner->env.item;
     }
@@ -153,6 +152,7 @@ void inner_main(char **argv) {
     struct inner inner = {.tend = {.control = -1, .clock = -1}, .filter = -1};
     /* From here on the workload's user cannot open our descriptors or memory through /proc/1. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    close_on_exec_from(3);
     take_orders(&inner, argv);
     if (inner.carves) {
         carve(inner.tend.control, &inner.jobs);

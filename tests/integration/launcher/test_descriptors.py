@@ -230,3 +230,14 @@ def test_closed_descriptors_are_replaced_by_dev_null(bench: Bench) -> None:
     command = bench.command(bench.plan(), "sh", "-c", "ls -l /proc/self/fd/0 >&2")
     done = bench.run_as(["sh", "-c", '"$@" <&- >&-', "sh", *command], cwd=bench.workspace)
     assert "/dev/null" in done.stderr
+
+
+@pytest.mark.parametrize("mounts", ["inner", "bwrap"])
+def test_a_printed_command_passes_nothing_on_either(bench: Bench, mounts: str) -> None:
+    line = bench.run(
+        bench.plan(), "ls", "-l", "/proc/self/fd/", options=["--mounts", mounts, "--dry-run"]
+    ).stdout
+    done = bench.run_as(["sh", "-c", f"exec 3</etc/passwd 9</etc/group; {line}"], cwd=bench.workspace)
+    assert done.returncode == 0, done.stderr
+    assert "/etc/" not in done.stdout
+    assert done.stdout.count("->") == 4, "three, and the directory that is listed"
