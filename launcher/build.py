@@ -1,8 +1,8 @@
 """Builds the launcher into the package: `fleetbox/bin/fleetbox-run-linux-<arch>`.
 
 Owns the compiler flags and nothing else. The compiler is Zig's, from PyPI: one wheel that makes static musl
-programs for both architectures, byte for byte the same anywhere. Without it a plain `cc -static` builds the
-one for this machine. Nothing is built while sources, flags and version are what they were.
+programs for both architectures, byte for byte the same anywhere. Without it `cc -static-pie` builds the one
+for this machine. Nothing is built while sources, flags and version are what they were.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WARNINGS = (
 FLAGS = (
     *("-std=c11", "-D_GNU_SOURCE", "-O2", "-fno-strict-aliasing", "-fstack-protector-strong"),
     # Zig traps undefined behaviour by itself only in debug builds; overflow must never wrap silently.
-    *("-fno-common", "-ftrapv", "-static", "-s", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"),
+    *("-fno-common", "-ftrapv", "-fPIE", "-s", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"),
 )
 
 
@@ -48,11 +48,11 @@ def version() -> str:
 
 
 def compiler(arch: str) -> list[str]:
-    """The command that compiles for `arch`, Zig's before the system's."""
+    """The command that makes a static, position-independent program for `arch`: Zig's before the system's."""
     if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc", "-target", f"{arch}-linux-musl"]
+        return [sys.executable, "-m", "ziglang", "cc", "-target", f"{arch}-linux-musl", "-static", "-pie"]
     if arch == platform.machine() and shutil.which("cc"):
-        return ["cc"]
+        return ["cc", "-static-pie"]
     sys.exit(
         f"launcher/build.py: no compiler for {arch}: pip install ziglang, or build on that machine with cc"
     )
