@@ -46,7 +46,7 @@ def test_a_record_that_is_cut_off_names_nothing(bench: Bench) -> None:
     assert list(bench.workspace.iterdir()) == [mine]
 
 
-@pytest.mark.parametrize("kib", [512, 1024, 1536, 2048, 3072, 4096, 8192, 16384])
+@pytest.mark.parametrize("kib", [640, 1024, 1536, 2048, 3072, 4096, 8192, 16384])
 @pytest.mark.parametrize("limit", ["data", "as"])
 def test_too_little_memory_is_said(bench: Bench, limit: str, kib: int) -> None:
     """Below that the kernel cannot even load the launcher."""
