@@ -99,17 +99,40 @@ class Bwrap(_Fact):
     usable: bool
 
 
-class GpuDevice(_Fact):
-    """One NVIDIA GPU; `minor` names its node."""
+class Mig(_Fact):
+    """One MIG compute instance, and the two nodes that are the right to it."""
 
-    uuid: Word
+    gpu_instance: Number
+    compute_instance: Number
+    nodes: Annotated[list[Path], Field(max_length=2)]
+
+
+class GpuDevice(_Fact):
+    """One GPU: what it needs and whether it can be used, as `hostside/detect/gpu/model.py` says it."""
+
+    vendor: Literal["nvidia", "wsl", "amd", "intel", "jetson"]
     model: Word
-    bus: Word
+    uuid: Word
+    pci: Word
     minor: Number | None
+    driver: Word
+    nodes: Annotated[list[Path], Field(max_length=128)]
+    health: Literal[
+        "ok",
+        "no driver",
+        "module not loaded",
+        "node missing",
+        "node unreadable",
+        "node without driver",
+        "library missing",
+    ]
+    means: Text
+    remedy: Text
+    mig: Annotated[list[Mig], Field(max_length=64)]
 
 
 class Gpu(_Fact):
-    """`driver`, devices and nodes are empty where the vendor has no such thing."""
+    """`kind` is whose GPU a sandbox gets first; `driver` and `nodes` are of that vendor, `devices` of all."""
 
     kind: Literal["none", "nvidia", "wsl", "amd", "intel", "jetson"]
     driver: Word | None

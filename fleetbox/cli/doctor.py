@@ -82,7 +82,7 @@ def _of_facts(facts: HostFacts | Failure) -> Iterator[Finding]:
     yield Finding("system", ok=True, words=f"{facts.os.pretty}, kernel {facts.kernel.release}")
     yield Finding("bubblewrap", ok=True, words=_bwrap(facts))
     yield Finding("Landlock", ok=True, words=_landlock(facts))
-    yield Finding("GPU", ok=True, words=facts.gpu.kind)
+    yield from _gpus(facts)
     yield Finding("launcher", ok=True, words=_launcher(facts))
     yield _policy(facts)
     for gate in facts.gates:
@@ -96,6 +96,17 @@ def _of_facts(facts: HostFacts | Failure) -> Iterator[Finding]:
 def _gate(subject: str, gate: Gate, *, ok: bool) -> Finding:
     role = "ansible-playbook site.yml opens it (roles bubblewrap and userns)" if gate.fixable_by_role else ""
     return Finding(subject, ok, gate.problem, gate.remedy, gate.symptom, role)
+
+
+def _gpus(facts: HostFacts) -> Iterator[Finding]:
+    """None fails: a sandbox without a GPU is one, and a launch that requires one is refused."""
+    if not facts.gpu.devices:
+        yield Finding("GPU", ok=True, words="none")
+    for device in facts.gpu.devices:
+        name = " ".join(filter(None, [device.vendor, device.model, device.pci]))
+        healthy = device.health == "ok"
+        words = f"{name}: {device.health}" + ("" if healthy else f" ({device.means})")
+        yield Finding("GPU", ok=True, words=words, remedy=device.remedy)
 
 
 def _bwrap(facts: HostFacts) -> str:

@@ -11,6 +11,7 @@ from fleetbox import facts
 from fleetbox.errors import ApplyFailed
 from fleetbox.hostside import detect
 from fleetbox.hostside.detect import gates
+from fleetbox.hostside.detect.gpu.model import Gpu, Mig
 from fleetbox.hostside.paths import Places
 
 
@@ -27,7 +28,11 @@ def test_what_this_machine_says_is_what_the_model_takes(printed: dict[str, Any])
 
 def test_a_host_with_everything_is_taken_too(printed: dict[str, Any]) -> None:
     gate = gates.gate("userns_max_zero", "said")
-    device = {"uuid": "GPU-1", "model": "A100", "bus": "0000:01:00.0", "minor": 0}
+    caps = ["/dev/nvidia-caps/nvidia-cap12", "/dev/nvidia-caps/nvidia-cap13"]
+    words = ("nvidia", "A100", "GPU-1", "0000:01:00.0")
+    state = ("node missing", "/dev/nvidia-uvm", "make it")
+    device = Gpu(*words, 0, "570.1", ["/dev/nvidia0"], *state, [])._asdict()
+    device["mig"] = [Mig(1, 0, caps)._asdict()]
     rich = {
         **printed,
         "userns": {"usable": False, "gate": gate, "sysctls": {gates.maximum("user"): 0}},

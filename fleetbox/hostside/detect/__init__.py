@@ -37,7 +37,7 @@ def facts(places: Places, _options: Namespace, _stdin: BinaryIO) -> dict[str, An
         "wsl": {"version": wsl_version},
         "userns": {"usable": gate is None, "gate": gate, "sysctls": evidence.sysctls(places)},
         "bwrap": {**chosen._asdict(), "usable": gate is None} if chosen else None,
-        "gpu": gpu.detect(places, wsl_version),
+        "gpu": gpu.detect(places, wsl_version, gpu.opened_by(prober)),
         "launcher": _launcher(places, prober),
         "fleetbox": _generation(places),
         "gates": [gate] if gate else [],
