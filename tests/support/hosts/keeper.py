@@ -7,6 +7,7 @@ removes the network, and every warden follows.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -33,7 +34,8 @@ def main(folder: str, owner: str, archive: str, proxy: str | None = None) -> int
     server = Server(str(lab.netns), Mirror(archive, proxy))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Process.of(os.getpid()).write(lab.keeper)
-    os.write(1, READY)
+    with contextlib.suppress(BrokenPipeError):  # the owner is gone already, and the lab goes as well
+        os.write(1, READY)
     os.dup2(2, 1)
     _wait(lab, stop, int(owner))
     cleanup.destroy(lab)
