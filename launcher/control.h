@@ -9,11 +9,11 @@
 enum inherited {
     FD_CONTROL = 3, /* SOCK_SEQPACKET, both ways */
     FD_SELF = 4,    /* this program, executed again inside as /proc/self/fd/4 */
-    FD_FILTER = 5,  /* the seccomp filter */
+    FD_FILTER = 5,  /* the seccomp filter of a printed command; a launcher sends it with its orders */
     FD_LOCK = 6,    /* holds the locks of lock.h until the sandbox is gone */
     FD_BWRAP = 7,
     FD_OPTIONS = 8, /* what bwrap is asked for, once that is known */
-    FD_WORDS = 9,   /* and what the inner stage is */
+    FD_WORDS = 9,   /* and what the inner stage is to do */
     FD_FIRST_FREE = 10, /* everything else lives from here on, closed on exec */
 };
 

@@ -6,8 +6,8 @@
 
 void env_build(struct launch *launch);
 
-/* True for names that would change how bwrap itself loads or runs. Such a variable reaches the workload
- * through `--setenv`, because bwrap starts outside the sandbox. */
+/* True for names that would change how bwrap itself loads or runs, which starts outside the sandbox. In a printed
+ * command such a variable is a word of the inner stage, and reaches only the workload. */
 bool env_steers_loader(const char *entry);
 
 #endif

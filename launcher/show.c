@@ -29,7 +29,7 @@ static void put_quoted(const char *word) {
 void show_command(const struct launch *launch, const struct strings *argv, int filter) {
     fputs("env -i", stdout);
     for (size_t i = 0; i < launch->env.count; i++) {
-        if (!env_steers_loader(launch->env.item[i])) { /* those are among bwrap's own arguments */
+        if (!env_steers_loader(launch->env.item[i])) { /* those are among the inner stage's words */
             putchar(' ');
             put_quoted(launch->env.item[i]);
         }

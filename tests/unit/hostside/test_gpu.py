@@ -11,7 +11,7 @@ import pytest
 
 from fleetbox.facts import GpuDevice
 from fleetbox.hostside.detect import gpu
-from fleetbox.hostside.detect.attempt import Prober
+from fleetbox.hostside.detect.attempt import Attempt, Prober
 from fleetbox.hostside.detect.gpu.remedies import remedy
 from fleetbox.hostside.paths import Places
 
@@ -327,6 +327,30 @@ def test_gpus_of_several_vendors_are_all_listed(host: Host) -> None:
         ("intel", "ok"),
     ]
     assert "/dev/dri/renderD128" not in found["nodes"]
+
+
+def test_words_of_firmware_are_made_printable(host: Host) -> None:
+    host.pci("0000:03:00.0", "0x1002", "amdgpu", render="renderD128")
+    host.plant("/sys/bus/pci/devices/0000:03:00.0/product_name", "MI\x1b[31m210\n")
+    host.plant("/sys/bus/pci/devices/0000:03:00.0/unique_id", "1f\x00")
+    [device] = host.detect()["devices"]
+    assert (device["model"], device["uuid"]) == (r"MI\x1b[31m210", r"GPU-1f\x00")
+    GpuDevice.model_validate(device)
+
+
+def test_a_node_that_gpus_share_is_opened_once_however_that_ends(host: Host) -> None:
+    for minor, address in enumerate(("0000:01:00.0", "0000:02:00.0", "0000:03:00.0")):
+        host.nvidia(address, minor)
+    asked: list[list[str]] = []
+
+    class Stuck(Prober):
+        def attempt(self, argv: list[str]) -> Attempt:
+            asked.append(argv)
+            return Attempt(False, "was ended after 5 seconds", stuck=True)
+
+    devices = gpu.detect(host.places, 0, gpu.opened_by(Stuck(None)))["devices"]
+    assert [device["means"] for device in devices] == ["/dev/nvidiactl: could not be tried"] * 3
+    assert len(asked) == 1
 
 
 @pytest.fixture

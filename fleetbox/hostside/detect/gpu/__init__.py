@@ -16,9 +16,10 @@ from typing import Any
 from fleetbox.hostside.detect import files
 from fleetbox.hostside.detect.attempt import Prober
 from fleetbox.hostside.detect.gpu import nvidia, others, pci
-from fleetbox.hostside.detect.gpu.health import Opens
-from fleetbox.hostside.detect.gpu.model import Gpu
+from fleetbox.hostside.detect.gpu.health import NOT_TRIED, Opens
+from fleetbox.hostside.detect.gpu.model import TEXT_MAX, Gpu
 from fleetbox.hostside.paths import Places
+from fleetbox.hostside.text import escape
 
 _OPEN = """
 import errno, json, os, sys
@@ -33,19 +34,28 @@ print(json.dumps({path: tried(path) for path in sys.argv[1:]}))
 
 
 def opened_by(prober: Prober) -> Opens:
-    """Opens as the prober's account, all of them in one process that is limited in time."""
+    """Opens as the prober's account, in a process that is limited in time.
+
+    Each path once: GPUs share nodes, and one that hangs must not use up the time of every other probe.
+    """
+    known: dict[str, str] = {}
 
     def opens(paths: Sequence[str]) -> Mapping[str, str]:
-        if not paths:
-            return {}
-        attempt = prober.attempt([sys.executable, "-I", "-S", "-c", _OPEN, *paths])
-        try:
-            answers = json.loads(attempt.printed)
-        except ValueError:
-            return {}
-        return {path: str(answer) for path, answer in answers.items()} if isinstance(answers, dict) else {}
+        fresh = [path for path in paths if path not in known]
+        if fresh:
+            answers = _ask(prober, fresh)
+            known.update((path, str(answers.get(path, NOT_TRIED))) for path in fresh)
+        return {path: known[path] for path in paths}
 
     return opens
+
+
+def _ask(prober: Prober, paths: Sequence[str]) -> dict[str, Any]:
+    try:
+        answers = json.loads(prober.attempt([sys.executable, "-I", "-S", "-c", _OPEN, *paths]).printed)
+    except ValueError:
+        return {}
+    return answers if isinstance(answers, dict) else {}
 
 
 def detect(places: Places, wsl_version: int, opens: Opens) -> dict[str, Any]:
@@ -60,10 +70,17 @@ def detect(places: Places, wsl_version: int, opens: Opens) -> dict[str, Any]:
     wanted = [node for device in first for node in device.nodes]
     return {
         "kind": kind,
-        "driver": next((device.driver for device in first if device.driver), None),
-        "devices": [{**device._asdict(), "mig": [mig._asdict() for mig in device.mig]} for device in devices],
+        "driver": next((escape(device.driver)[:TEXT_MAX] for device in first if device.driver), None),
+        "devices": [_printable(device) for device in devices],
         "nodes": sorted({node for node in wanted if files.is_character_device(places.under(node))}),
     }
+
+
+def _printable(device: Gpu) -> dict[str, Any]:
+    """Models and the like are words of firmware: one control character, and all facts would be refused."""
+    said = device._asdict()
+    safe = {field: escape(said[field])[:TEXT_MAX] for field in ("model", "uuid", "pci", "driver")}
+    return {**said, **safe, "mig": [mig._asdict() for mig in device.mig]}
 
 
 def _kind(places: Places, wsl_version: int) -> str:

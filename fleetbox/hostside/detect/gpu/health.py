@@ -19,6 +19,7 @@ from fleetbox.hostside.paths import Places
 # tried, because a probe hung for example, is not there.
 Opens = Callable[[Sequence[str]], Mapping[str, str]]
 
+NOT_TRIED = "could not be tried"
 _NOT_THERE = {"ENXIO", "ENODEV"}
 _FORBIDDEN = {"EACCES", "EPERM"}
 _CACHE_MAX = 16 * 1024 * 1024
@@ -76,7 +77,7 @@ def _opened(places: Places, needs: Needs, opens: Opens) -> tuple[str, str] | Non
     tried = [node for node in needs.nodes if node not in needs.quiet]
     answers = opens([places.under(node) for node in tried])
     for node in tried:
-        answer = answers.get(places.under(node), "could not be tried")
+        answer = answers.get(places.under(node), NOT_TRIED)
         if answer in _NOT_THERE:
             return model.NODE_WITHOUT_DRIVER, f"{node}: {answer}"
         if answer:

@@ -30,7 +30,7 @@ _LIBRARIES = {
 
 
 def remedy(vendor: str, health: str) -> str:
-    """ "" only for a GPU that can be used."""
+    """What to do; empty only for a GPU that can be used."""
     module = _MODULES[vendor]
     return {
         model.OK: "",
