@@ -131,6 +131,15 @@ class GpuDevice(_Fact):
     mig: Annotated[list[Mig], Field(max_length=64)]
 
 
+class GpuAdvisory(_Fact):
+    """What is known against a driver; `fixed` is "" where no fixed version is."""
+
+    driver: Word
+    advisory: Text
+    fixed: Word
+    hint: Text
+
+
 class Gpu(_Fact):
     """`kind` is whose GPU a sandbox gets first; `driver` and `nodes` are of that vendor, `devices` of all."""
 
@@ -138,6 +147,7 @@ class Gpu(_Fact):
     driver: Word | None
     devices: Annotated[list[GpuDevice], Field(max_length=64)]
     nodes: Annotated[list[Path], Field(max_length=256)]
+    advisories: Annotated[list[GpuAdvisory], Field(max_length=64)]
 
 
 class Launcher(_Fact):

@@ -107,6 +107,8 @@ def _gpus(facts: HostFacts) -> Iterator[Finding]:
         healthy = device.health == "ok"
         words = f"{name}: {device.health}" + ("" if healthy else f" ({device.means})")
         yield Finding("GPU", ok=True, words=words, remedy=device.remedy)
+    for known in facts.gpu.advisories:
+        yield Finding("GPU driver", ok=True, words=f"{known.driver}: {known.advisory}", remedy=known.hint)
 
 
 def _bwrap(facts: HostFacts) -> str:

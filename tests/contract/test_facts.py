@@ -11,6 +11,7 @@ from fleetbox import facts
 from fleetbox.errors import ApplyFailed
 from fleetbox.hostside import detect
 from fleetbox.hostside.detect import gates
+from fleetbox.hostside.detect.gpu import advisories
 from fleetbox.hostside.detect.gpu.model import Gpu, Mig
 from fleetbox.hostside.paths import Places
 
@@ -33,12 +34,19 @@ def test_a_host_with_everything_is_taken_too(printed: dict[str, Any]) -> None:
     state = ("node missing", "/dev/nvidia-uvm", "make it")
     device = Gpu(*words, 0, "570.1", ["/dev/nvidia0"], *state, [])._asdict()
     device["mig"] = [Mig(1, 0, caps)._asdict()]
+    against = [found._asdict() for found in advisories.of("570.1")]
     rich = {
         **printed,
         "userns": {"usable": False, "gate": gate, "sysctls": {gates.maximum("user"): 0}},
         "gates": [gate],
         "costs": [gates.gate("inner_no_caps", "setuid")],
-        "gpu": {"kind": "nvidia", "driver": "570.1", "devices": [device], "nodes": ["/dev/nvidia0"]},
+        "gpu": {
+            "kind": "nvidia",
+            "driver": "570.1",
+            "devices": [device],
+            "nodes": ["/dev/nvidia0"],
+            "advisories": against,
+        },
         "launcher": {"path": "/usr/local/bin/fleetbox-run", "version": "0.1.0"},
         "fleetbox": {"generation": 3, "digest": f"sha256:{'0' * 64}"},
     }

@@ -101,7 +101,7 @@ def host(tmp_path: Path) -> Host:
 def test_a_machine_without_any_has_none(host: Host) -> None:
     host.pci("0000:00:02.0", "0x1234", "bochs-drm")
     host.pci("0000:00:03.0", "0x10de", "snd_hda_intel", kind="0x040300")
-    assert host.detect() == {"kind": "none", "driver": None, "devices": [], "nodes": []}
+    assert host.detect() == {"kind": "none", "driver": None, "devices": [], "nodes": [], "advisories": []}
 
 
 def test_eight_come_in_pci_order_with_their_own_minors_and_nodes(host: Host) -> None:
@@ -118,6 +118,22 @@ def test_eight_come_in_pci_order_with_their_own_minors_and_nodes(host: Host) -> 
     assert found["devices"][1]["uuid"] == "GPU-5a1b2c3d-0000-1111-2222-333344440005"
     assert found["devices"][1]["nodes"] == ["/dev/nvidia5", *CONTROL]
     assert found["nodes"] == sorted([*CONTROL, *(f"/dev/nvidia{minor}" for minor in range(8))])
+
+
+def test_what_is_known_against_the_driver_is_said_once_and_only_of_one_that_runs(host: Host) -> None:
+    host.nvidia("0000:01:00.0", 0)
+    host.nvidia("0000:41:00.0", 1)
+    host.plant("/sys/module/nvidia/version", "570.172.08\n")
+    [known] = host.detect()["advisories"]
+    assert (known["driver"], known["fixed"]) == ("570.172.08", "570.195.03")
+    host.plant("/sys/module/nvidia/version", "\n")
+    assert [known["advisory"][:9] for known in host.detect()["advisories"]] == ["not known"]
+
+
+def test_of_a_driver_that_does_not_run_nothing_is_said(host: Host) -> None:
+    host.pci("0000:01:00.0", "0x10de", "vfio-pci")
+    host.pci("0000:02:00.0", "0x1002", "amdgpu")
+    assert host.detect()["advisories"] == []
 
 
 def take_driver(host: Host, *, installed: bool, nodes: bool) -> None:
@@ -267,7 +283,7 @@ def test_each_state_of_a_gpu_in_wsl2_is_told_apart(
 
 
 def test_wsl2_without_dxg_has_no_gpu(host: Host) -> None:
-    assert host.detect(2) == {"kind": "none", "driver": None, "devices": [], "nodes": []}
+    assert host.detect(2) == {"kind": "none", "driver": None, "devices": [], "nodes": [], "advisories": []}
 
 
 def test_amd_computes_by_one_node_for_all_and_one_each(host: Host) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from fleetbox.hostside.detect import files
 from fleetbox.hostside.detect.attempt import Prober
-from fleetbox.hostside.detect.gpu import nvidia, others, pci
+from fleetbox.hostside.detect.gpu import advisories, model, nvidia, others, pci
 from fleetbox.hostside.detect.gpu.health import NOT_TRIED, Opens
 from fleetbox.hostside.detect.gpu.model import TEXT_MAX, Gpu
 from fleetbox.hostside.paths import Places
@@ -62,7 +62,7 @@ def detect(places: Places, wsl_version: int, opens: Opens) -> dict[str, Any]:
     """`gpu` of the facts.
 
     kind: whose GPUs sandboxes here get first; driver: its version; devices: every GPU of every vendor; nodes:
-    those of `kind` that are there.
+    those of `kind` that are there; advisories: what is known against NVIDIA's driver.
     """
     kind = _kind(places, wsl_version)
     devices = _devices(places, opens, kind)
@@ -73,7 +73,15 @@ def detect(places: Places, wsl_version: int, opens: Opens) -> dict[str, Any]:
         "driver": next((escape(device.driver)[:TEXT_MAX] for device in first if device.driver), None),
         "devices": [_printable(device) for device in devices],
         "nodes": sorted({node for node in wanted if files.is_character_device(places.under(node))}),
+        "advisories": [found._asdict() for driver in _drivers(devices) for found in advisories.of(driver)],
     }
+
+
+def _drivers(devices: Sequence[Gpu]) -> list[str]:
+    """Versions of NVIDIA's driver that run here; there is one, unless something is odd."""
+    idle = (model.NO_DRIVER, model.MODULE_NOT_LOADED)
+    found = {device.driver for device in devices if device.vendor == "nvidia" and device.health not in idle}
+    return sorted(escape(driver)[:TEXT_MAX] for driver in found)
 
 
 def _printable(device: Gpu) -> dict[str, Any]:
