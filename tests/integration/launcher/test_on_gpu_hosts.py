@@ -112,7 +112,12 @@ def test_a_device_that_the_policy_names_works_wherever_it_lies(gpu: Provisioned)
         ("chmod 600 /dev/nvidiactl", "chmod 666 /dev/nvidiactl", "no permission: /dev/nvidiactl"),
         ("mv /dev/nvidia-uvm /dev/x", "mv /dev/x /dev/nvidia-uvm", "node missing: /dev/nvidia-uvm"),
         ("mv /dev/nvidia0 /dev/x", "mv /dev/x /dev/nvidia0", "node missing: there is no /dev/nvidia<number>"),
-        ("mv /dev/nvidiactl /dev/x", "mv /dev/x /dev/nvidiactl", "no driver: neither"),
+        ("mv /dev/nvidiactl /dev/x", "mv /dev/x /dev/nvidiactl", "node missing: /dev/nvidiactl"),
+        (
+            "mkdir /tmp/x && mount --bind /tmp/x /proc/driver && mv /dev/nvidiactl /dev/x",
+            "mv /dev/x /dev/nvidiactl && umount /proc/driver && rmdir /tmp/x",
+            "module not loaded: there is an NVIDIA device",
+        ),
     ],
 )
 def test_a_required_gpu_that_cannot_be_used_is_named(

@@ -24,7 +24,7 @@ BWRAP = "/usr/local/lib/fleetbox/bin/bwrap"
 SANDBOX = [BWRAP, "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
 SPECS = (
     HostSpec.of("plain"),
-    HostSpec.of("gpu", suite="trixie", gpu="nvidia", variables={"fleetbox_workload_user": "dev"}),
+    HostSpec.of("gpu", suite="trixie", gpu="nodes", variables={"fleetbox_workload_user": "dev"}),
     HostSpec.of("closed", suite="trixie", userns="ENOSPC"),
     HostSpec.of("wsl1", hooks=["wsl1"], userns="EINVAL"),
     HostSpec.of("blocked", userns="EPERM"),

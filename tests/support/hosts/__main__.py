@@ -10,8 +10,8 @@
     check                     say which kinds of host work here, and why others do not
 
 A host is NAME[=SUITE] followed by ,kind=systemd|uml|uml-systemd|qemu|qemu-aarch64 ,wsl1 ,wsl2 ,masked-proc
-,gpu=nvidia|nvidia8|dxg ,userns=ENOSPC|… ,disk=SIZE/INODES ,sysctl=NAME=VALUE ,apparmor=ubuntu ,boot=WORD
-,group=NAME.
+,gpu=nvidia|nvidia8|mig|amd|intel|mixed|jetson|dxg|nodriver|nodes (gpus.py) ,userns=ENOSPC|…
+,disk=SIZE/INODES ,sysctl=NAME=VALUE ,apparmor=ubuntu ,boot=WORD ,group=NAME.
 A lab stays up until `down`, or until the process given with --owner ends.
 """
 
@@ -36,7 +36,7 @@ KINDS = {
     "says it is WSL1": "check,wsl1",
     "says it is WSL2, dxg": "check,wsl2,gpu=dxg",
     "masked /proc": "check,masked-proc",
-    "GPU nodes": "check,gpu=nvidia8",
+    "GPU nodes, and what drivers show": "check,gpu=mixed",
     "no user namespaces, ENOSPC": "check,userns=ENOSPC",
     "no user namespaces, EPERM": "check,userns=EPERM",
     "no user namespaces, EINVAL": "check,userns=EINVAL",

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import NoReturn
 
-from tests.support.hosts import hooks, namespaces, network, qemu, uml
+from tests.support.hosts import hooks, namespaces, network, nodes, qemu, uml
 from tests.support.hosts.namespaces import ID_BASE, MS_NODEV, MS_NOEXEC, MS_NOSUID
 from tests.support.hosts.processes import Process
 from tests.support.hosts.spec import HostSpec, Kind, UserNamespaces
@@ -114,5 +114,5 @@ def _mount_dev() -> None:
     namespaces.mount("tmpfs", "/dev", "tmpfs", MS_NOSUID, "mode=755,size=16m")
     dev = Path("/dev")
     hooks.devices(HostSpec("none"), dev)
-    hooks.make_node(dev, hooks.Node("net/tun", 10, 200))
+    nodes.make(dev, nodes.Node("net/tun", 10, 200))
     namespaces.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")

@@ -1,5 +1,5 @@
-"""How a host is made odd: device nodes without a driver, a kernel that says it is another, refused
-namespaces.
+"""How a host is made odd: device nodes and a driver's words without a driver, a kernel that says it is
+another, refused namespaces.
 
 `devices` runs as the machine's root, because mknod needs it; everything else runs as root of the host
 itself and can therefore touch nothing of the machine. A refused `clone` keeps sudo and apt working.
@@ -10,13 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import stat
 from pathlib import Path
-from typing import NamedTuple
 
-from tests.support.hosts import namespaces
+from tests.support.hosts import driver, gpus, namespaces, nodes
 from tests.support.hosts.namespaces import ID_BASE
-from tests.support.hosts.spec import Gpu, Hook, HostSpec, UserNamespaces
+from tests.support.hosts.spec import Hook, HostSpec, UserNamespaces
 
 # What the two generations of WSL say of themselves.
 SAYS = {
@@ -36,58 +34,10 @@ MASKED = ("proc/kcore", "proc/keys", "proc/timer_list", "proc/sysrq-trigger")
 UNTOUCHED_PROC = "run/untouched-proc"
 
 
-class Node(NamedTuple):
-    path: str
-    major: int
-    minor: int
-    mode: int = 0o666
-
-
-STANDARD = (
-    Node("null", 1, 3),
-    Node("zero", 1, 5),
-    Node("full", 1, 7),
-    Node("random", 1, 8),
-    Node("urandom", 1, 9),
-    Node("tty", 5, 0),
-)
-
-
-def gpu_nodes(gpu: Gpu) -> tuple[Node, ...]:
-    """The nodes that a driver would have made; opening one answers ENXIO or ENODEV."""
-    match gpu:
-        case Gpu.NONE:
-            return ()
-        case Gpu.DXG:
-            return (Node("dxg", 10, 125),)
-        case Gpu.NVIDIA | Gpu.NVIDIA8:
-            return _nvidia(8 if gpu is Gpu.NVIDIA8 else 1)
-
-
-def _nvidia(count: int) -> tuple[Node, ...]:
-    shared = (
-        Node("nvidiactl", 195, 255),
-        Node("nvidia-modeset", 195, 254),
-        Node("nvidia-uvm", 511, 0),
-        Node("nvidia-uvm-tools", 511, 1),
-    )
-    cards = [Node(f"nvidia{index}", 195, index) for index in range(count)]
-    graphics = [Node(f"dri/card{index}", 226, index) for index in range(count)]
-    render = [Node(f"dri/renderD{128 + index}", 226, 128 + index) for index in range(count)]
-    return (*shared, *cards, *graphics, *render)
-
-
-def make_node(dev: Path, node: Node) -> None:
-    path = dev / node.path
-    path.parent.mkdir(mode=0o755, exist_ok=True)
-    os.mknod(path, stat.S_IFCHR | node.mode, os.makedev(node.major, node.minor))
-    path.chmod(node.mode)
-
-
 def devices(spec: HostSpec, dev: Path) -> None:
     """Fill a host's /dev as the machine's root."""
-    for node in (*STANDARD, *gpu_nodes(spec.gpu)):
-        make_node(dev, node)
+    for node in (*nodes.STANDARD, *gpus.MACHINES[spec.gpu].every_node):
+        nodes.make(dev, node)
     for name in ("pts", "shm"):
         (dev / name).mkdir(mode=0o755)
     links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
@@ -103,6 +53,7 @@ def prepare_binds(spec: HostSpec, folder: Path) -> None:
         release, version = SAYS[hook]
         (folder / "osrelease").write_text(release + "\n")
         (folder / "version").write_text(version + "\n")
+    driver.write(gpus.MACHINES[spec.gpu], folder)
 
 
 def inside(spec: HostSpec, binds: str) -> None:
@@ -110,10 +61,11 @@ def inside(spec: HostSpec, binds: str) -> None:
     if spec.hooks & SAYS.keys():
         namespaces.bind(f"{binds}/version", "proc/version")
         namespaces.bind(f"{binds}/osrelease", "proc/sys/kernel/osrelease")
+    overmounted = driver.show(gpus.MACHINES[spec.gpu], binds) or bool(spec.hooks & SAYS.keys())
     if Hook.MASKED_PROC in spec.hooks:
         for path in filter(os.path.exists, MASKED):
             namespaces.bind("dev/null", path)
-    elif spec.hooks & SAYS.keys():
+    elif overmounted:
         # The kernel grants a nested sandbox its own /proc only while an untouched one is mounted somewhere.
         os.mkdir(UNTOUCHED_PROC)
         namespaces.mount("proc", UNTOUCHED_PROC, "proc")

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.support.hosts import mirror, network
+from tests.support.hosts import gpus, mirror, network
 from tests.support.hosts.namespaces import ID_BASE
 from tests.support.hosts.spec import HostSpec
 from tests.support.hosts.state import HostState
@@ -44,6 +44,8 @@ def write(host: HostState, spec: HostSpec, *, address: str, authorized_key: str)
         layer.file("etc/ssh/harness_keys", authorized_key, mode=0o600)
     if spec.apparmor:
         layer.file("etc/apparmor.d/fleetbox-hosts.profile", spec.apparmor_profile.read_text())
+    for path, content in gpus.MACHINES[spec.gpu].files.items():
+        layer.file(path, content)
     if spec.disk:
         layer.folder("var/lib/fleetbox", mode=0o755, owner=0)
 
@@ -70,10 +72,16 @@ class _Layer:
             made = self._root / folder
             if not made.exists():
                 made.mkdir()
-                status = (self._tree / folder).stat()
-                os.chown(made, status.st_uid, status.st_gid)
-                shutil.copymode(self._tree / folder, made)
+                self._as_in_the_tree(folder)
         return path
+
+    def _as_in_the_tree(self, folder: Path) -> None:
+        made, there = self._root / folder, self._tree / folder
+        if there.exists():
+            os.chown(made, there.stat().st_uid, there.stat().st_gid)
+            shutil.copymode(there, made)
+        else:
+            self.own(made, 0o755, 0)
 
     def folder(self, name: str, *, mode: int, owner: int) -> None:
         path = self.parent(name)

@@ -70,10 +70,22 @@ class UserNamespaces(StrEnum):
 
 
 class Gpu(StrEnum):
+    """Which machine of gpus.py a host looks like."""
+
     NONE = "none"
+    NODES = "nodes"
+    """NVIDIA's nodes without anything behind them: in a container, or after the driver has gone."""
+    NODRIVER = "nodriver"
+    """A GPU of NVIDIA's on the bus that no driver has."""
     NVIDIA = "nvidia"
     NVIDIA8 = "nvidia8"
+    MIG = "mig"
     DXG = "dxg"
+    AMD = "amd"
+    INTEL = "intel"
+    MIXED = "mixed"
+    """One of each of these three."""
+    JETSON = "jetson"
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,7 @@ def _unable(spec: HostSpec) -> str | None:
     if not spec.kind.own_kernel:
         return _needs_own_kernel(spec)
     if spec.hooks or spec.gpu is not Gpu.NONE:
-        return f"hooks and GPU nodes are bound over this machine's kernel; kind={spec.kind} has its own"
+        return f"hooks and GPUs are bound over this machine's kernel; kind={spec.kind} has its own"
     if spec.apparmor and not spec.apparmor_profile.is_file():
         return f"tests/support/hosts/apparmor has no profile {spec.apparmor}"
     if spec.disk:
