@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import zlib
 
 from fleetbox.hostside import manifest, paths, ustar
 from fleetbox.hostside.errors import Exit, HostError
 from fleetbox.hostside.manifest import Manifest, ManifestInvalid
+from fleetbox.hostside.records import LAUNCH_PLAN, FrameInvalid
 
-PLAN_MAGIC = b"fleetbox-launch-plan\0"
-PLAN_VERSION = b"1"
 _SECCOMP_INSTRUCTION = struct.calcsize("HBBI")
 _SECCOMP_INSTRUCTIONS_MAX = 4096  # the kernel's BPF_MAXINSNS
 
@@ -84,14 +82,10 @@ def _check(files: Files) -> None:
 
 
 def _check_plan(path: str, data: bytes) -> None:
-    envelope = data.split(b"\0", 4)
-    if not data.startswith(PLAN_MAGIC) or len(envelope) != 5:
-        raise ManifestInvalid(f"{path} is not a launch plan")
-    _, version, length, checksum, payload = envelope
-    if version != PLAN_VERSION:
-        raise ManifestInvalid(f"{path} has format {version!r:.20}; this program knows {PLAN_VERSION!r}")
-    if (length, checksum) != (b"%d" % len(payload), b"%08x" % zlib.crc32(payload)):
-        raise ManifestInvalid(f"{path} is truncated or damaged")
+    try:
+        LAUNCH_PLAN.payload(data)
+    except FrameInvalid as problem:
+        raise ManifestInvalid(f"{path}: {problem}") from None
 
 
 def _check_filter(path: str, data: bytes) -> None:
