@@ -21,11 +21,21 @@ CURRENT = STATE + "/current"
 NEXT_GENERATION = STATE + "/next-generation"
 LOCK = STATE + "/lock"
 
+# What a launch cannot look up itself (docs/gpu-map.md), and one lock file for each GPU and MIG instance.
+GPU_DIR = STATE + "/gpu"
+GPU_MAP = GPU_DIR + "/map"
+GPU_LOCKS = GPU_DIR + "/locks"
+# Later ones win.
+CDI_DIRS = ("/etc/cdi", "/var/run/cdi")
+
 # Inside a bundle, and so below CURRENT.
 MANIFEST = "manifest.json"
 LINUX_DIR = "linux"
 LAUNCH_PLAN = "launch.plan"
 POLICIES_DIR = "policies"
+
+# The try-out's own GPU map, beside its launch plan.
+TRYOUT_GPU_MAP = "gpu.map"
 
 HOST_CONFIG = "/etc/fleetbox/host.json"
 # One file per user id: the launcher runs as the workload's user, who cannot append to a root-owned file.
