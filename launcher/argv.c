@@ -65,6 +65,9 @@ static void add_dev(const struct launch *launch, const struct bwrap *bwrap, stru
     for (size_t i = 0; i < launch->devices.count; i++) {
         ADD(argv, "--dev-bind", launch->devices.item[i], launch->devices.item[i]);
     }
+    for (size_t i = 0; i + 1 < launch->device_links.count; i += 2) {
+        ADD(argv, "--symlink", launch->device_links.item[i], launch->device_links.item[i + 1]);
+    }
     if (!bwrap->inner_mounts) {
         add_perms(argv, bwrap, "1777");
         ADD(argv, "--tmpfs", "/dev/shm", "--remount-ro", "/dev");

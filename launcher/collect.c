@@ -122,6 +122,10 @@ static void add_existing(struct launch *launch, const char *path, enum access ac
     }
 }
 
+void collect_visible(struct launch *launch, const char *path, const char *why) {
+    add_existing(launch, path, ACCESS_READ, why);
+}
+
 /* The symlink PATH itself, in the canonical directory that holds it. */
 static void add_link(struct launch *launch, const char *path, const char *target, const char *why) {
     const char *name = strrchr(path, '/') + 1;
@@ -196,6 +200,9 @@ static void add_op(struct launch *launch, const struct op *op) {
             collect_glob(launch, op);
             break;
         case OP_GPU_VENDOR:
+        case OP_GPU_SELECT:
+        case OP_GPU_PROFILE:
+        case OP_GPU_EXCLUSIVE:
         case OP_PROTECT:
         case OP_PROTECT_PART:
         case OP_ENV_PASS:

@@ -5,8 +5,6 @@
 #include "path.h"
 #include "refuse.h"
 
-#define CUDA_CACHE "/tmp/fleetbox-cuda-cache"
-
 static size_t name_length(const char *entry) {
     return strcspn(entry, "=");
 }
@@ -31,6 +29,20 @@ static bool has(const struct strings *env, const char *name) {
         }
     }
     return false;
+}
+
+static void unset(struct strings *env, const char *name) {
+    size_t length = strlen(name);
+    size_t kept = 0;
+    for (size_t i = 0; i < env->count; i++) {
+        if (name_length(env->item[i]) != length || strncmp(env->item[i], name, length) != 0) {
+            env->item[kept++] = env->item[i];
+        }
+    }
+    env->count = kept;
+    if (env->item) {
+        env->item[kept] = NULL;
+    }
 }
 
 static bool pattern_matches(const char *pattern, const char *name, size_t length) {
@@ -90,6 +102,25 @@ bool env_steers_loader(const char *entry) {
     return false;
 }
 
+static void set_entry(struct strings *env, const char *entry, bool only_if_missing) {
+    size_t length = name_length(entry);
+    const char *name = mem_copy(entry, length);
+    if (!entry[length]) {
+        unset(env, name);
+    } else if (!only_if_missing || !has(env, name)) {
+        set(env, name, entry + length + 1);
+    }
+}
+
+static void set_for_gpu(struct launch *launch) {
+    for (size_t i = 0; i < launch->gpu_env.count; i++) {
+        set_entry(&launch->env, launch->gpu_env.item[i], false);
+    }
+    for (size_t i = 0; i < launch->gpu_defaults.count; i++) {
+        set_entry(&launch->env, launch->gpu_defaults.item[i], true);
+    }
+}
+
 void env_build(struct launch *launch) {
     for (size_t i = 0; i < launch->caller.env.count; i++) {
         pass(launch, launch->caller.env.item[i]);
@@ -97,12 +128,7 @@ void env_build(struct launch *launch) {
     if (launch->plan.tmp == TMP_PRIVATE) {
         set(&launch->env, "TMPDIR", "/tmp");
     }
-    if (launch->gpu_bound) {
-        set(&launch->env, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
-        if (launch->plan.tmp == TMP_PRIVATE && !has(&launch->env, "CUDA_CACHE_PATH")) {
-            set(&launch->env, "CUDA_CACHE_PATH", CUDA_CACHE);
-        }
-    }
+    set_for_gpu(launch);
     for (size_t i = 0; i < launch->plan.op_count; i++) {
         const struct op *op = &launch->plan.op[i];
         if (op->kind == OP_ENV_SET) {

@@ -172,6 +172,25 @@ static void open_filters(struct trusted *trusted, const struct plan *plan, int d
     }
 }
 
+char *files_read(const char *dir, const char *name, const char *what, bool managed, size_t limit, size_t *length) {
+    int parent = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (parent < 0 && errno == ENOENT) {
+        return NULL;
+    }
+    if (parent < 0) {
+        refuse("", "cannot open %s: %s", dir, strerror(errno));
+    }
+    check_owner(parent, dir, managed, S_IFDIR);
+    char *bytes = NULL;
+    if (faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT) {
+        int fd = open_checked(parent, name, what, managed, S_IFREG);
+        bytes = read_limited(fd, limit, length, what);
+        close(fd);
+    }
+    close(parent);
+    return bytes;
+}
+
 void files_open(struct trusted *trusted, struct plan *plan, const char *file, const char *policy) {
     trusted->managed = !file;
     trusted->self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);

@@ -1,150 +1,150 @@
-/* GPU nodes of this machine, found at launch. Only compute nodes: never modeset, capabilities or display. */
-#include <ctype.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
+/* GPU nodes of this machine, found at launch: those of the policy's choice and no others. Never a display's master, a
+ * right to configure MIG, or what moves memory past the processor. */
+#include "gpu.h"
+
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "collect.h"
 #include "path.h"
+#include "pci.h"
 #include "refuse.h"
-#include "small.h"
 
-#define NVIDIA_CTL "/dev/nvidiactl"
-#define NVIDIA_PROC "/proc/driver/nvidia"
-#define WSL_NODE "/dev/dxg"
+#define DOCTOR "`fleetbox doctor` shows what this machine lacks"
 
-enum { NVIDIA_MAJOR = 195 };
-
-static bool vendor_allowed(const struct launch *launch, const char *vendor) {
-    for (size_t i = 0; i < launch->plan.op_count; i++) {
-        const struct op *op = &launch->plan.op[i];
-        if (op->kind == OP_GPU_VENDOR && strcmp(op->arg[0], vendor) == 0) {
+static bool has_word(const struct plan *plan, enum op_kind kind, const char *word) {
+    for (size_t i = 0; i < plan->op_count; i++) {
+        if (plan->op[i].kind == kind && strcmp(plan->op[i].arg[0], word) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* A character device itself, not a link to one: /dev could hold a link out of it. */
-static bool is_node(const char *path, unsigned wanted_major) {
-    struct stat st;
-    return lstat(path, &st) == 0 && S_ISCHR(st.st_mode) && (!wanted_major || major(st.st_rdev) == wanted_major);
-}
-
-static bool add_node(struct launch *launch, const char *path, unsigned wanted_major) {
-    if (!is_node(path, wanted_major)) {
-        return false;
-    }
-    strings_add(&launch->devices, path);
-    return true;
-}
-
-/* /dev/nvidia0, /dev/nvidia1, …; the number is the driver's minor. Returns how many there are. */
-static int add_numbered(struct launch *launch) {
-    const char prefix[] = "nvidia";
-    int count = 0;
-    DIR *dir = opendir("/dev");
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        const char *digits = entry->d_name + sizeof prefix - 1;
-        if (strncmp(entry->d_name, prefix, sizeof prefix - 1) == 0 && isdigit((unsigned char)digits[0]) &&
-            digits[strspn(digits, "0123456789")] == '\0') {
-            count += add_node(launch, path_join("/dev", entry->d_name), NVIDIA_MAJOR);
+static void bind_node(struct launch *launch, const char *path) {
+    for (size_t i = 0; i < launch->devices.count; i++) {
+        if (strcmp(launch->devices.item[i], path) == 0) {
+            return;
         }
     }
-    if (dir) {
-        closedir(dir);
-    }
-    return count;
-}
-
-/* Why NVIDIA's control node cannot be used, or NULL. Opening it wakes no GPU. */
-static const char *control_problem(void) {
-    int fd = open(NVIDIA_CTL, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0) {
-        close(fd);
-        return NULL;
-    }
-    switch (errno) {
-        case ENXIO:
-        case ENODEV:
-            return "node without driver: " NVIDIA_CTL " is there, the nvidia module is not";
-        case EACCES:
-        case EPERM:
-            return "no permission: " NVIDIA_CTL " cannot be opened by this account";
-        default:
-            return "node missing: " NVIDIA_CTL;
+    if (gpu_is_node(path)) {
+        strings_add(&launch->devices, path);
     }
 }
 
-static bool pci_has_nvidia(void) {
-    DIR *dir = opendir("/sys/bus/pci/devices");
-    bool found = false;
-    for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
-        char path[PATH_LIMIT];
-        char vendor[8];
-        snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/vendor", entry->d_name);
-        found = small_read(AT_FDCWD, path, vendor, sizeof vendor) >= 6 && strncmp(vendor, "0x10de", 6) == 0;
+static void bind_all(struct launch *launch, const char *const *paths) {
+    for (; paths && *paths; paths++) {
+        bind_node(launch, *paths);
     }
-    if (dir) {
-        closedir(dir);
-    }
-    return found;
 }
 
-static const char *absent_problem(void) {
-    return pci_has_nvidia() ? "module not loaded: there is an NVIDIA device, and no " NVIDIA_PROC
-                            : "no driver: neither " NVIDIA_PROC " nor " NVIDIA_CTL " nor " WSL_NODE " exists";
+/* Level Zero looks for render nodes by the names that udev gives them. */
+static void link_by_path(struct launch *launch, const struct gpu *gpu, const struct strings *rendering) {
+    const char *path = mem_text("/dev/dri/by-path/pci-%s-render", gpu->pci);
+    if (rendering->count == 1 && *gpu->pci && access(path, F_OK) == 0) {
+        strings_add(&launch->device_links, mem_text("..%s", strrchr(rendering->item[0], '/')));
+        strings_add(&launch->device_links, path);
+    }
 }
 
-/* NULL, or the reason why there is nothing usable. */
-static const char *add_nvidia(struct launch *launch) {
-    struct stat st;
-    bool driver = stat(NVIDIA_PROC, &st) == 0;
-    bool control = is_node(NVIDIA_CTL, NVIDIA_MAJOR);
-    if (!driver && !control) {
-        return launch->plan.gpu == GPU_REQUIRED ? absent_problem() : "none";
+static void bind_gpu(struct launch *launch, const struct gpu *gpu, bool graphics) {
+    bind_all(launch, gpu_shared(gpu->vendor));
+    bind_all(launch, gpu_shared_more(gpu->vendor, graphics));
+    bind_all(launch, gpu->nodes.item);
+    bind_all(launch, gpu->granted.item);
+    if (gpu->cdi) {
+        cdi_use(launch, gpu->cdi);
     }
-    if (!control) {
-        return "node missing: " NVIDIA_CTL " (the role `gpu` makes it at boot)";
+    if (graphics) {
+        bind_all(launch, gpu->rendering.item);
     }
-    if (add_numbered(launch) == 0) {
-        return "node missing: there is no /dev/nvidia<number>";
+    if (gpu->vendor == VENDOR_AMD || gpu->vendor == VENDOR_INTEL) {
+        link_by_path(launch, gpu, &gpu->nodes);
+    } else if (graphics) {
+        link_by_path(launch, gpu, &gpu->rendering);
     }
-    strings_add(&launch->devices, NVIDIA_CTL);
-    bool uvm = add_node(launch, "/dev/nvidia-uvm", 0);
-    add_node(launch, "/dev/nvidia-uvm-tools", 0);
-    if (launch->plan.gpu != GPU_REQUIRED) {
-        return NULL;
-    }
-    return uvm ? control_problem() : "node missing: /dev/nvidia-uvm (the role `gpu` makes it at boot)";
 }
 
-static const char *add_wsl(struct launch *launch) {
-    if (!add_node(launch, WSL_NODE, 0)) {
-        return "node missing: " WSL_NODE;
+static void bind_chosen(struct launch *launch, const struct gpus *gpus) {
+    bool graphics = has_word(&launch->plan, OP_GPU_PROFILE, "graphics");
+    size_t before = launch->devices.count;
+    for (size_t i = 0; i < gpus->count; i++) {
+        if (gpus->item[i].chosen) {
+            bind_gpu(launch, &gpus->item[i], graphics);
+        }
     }
-    bool usable = launch->plan.gpu != GPU_REQUIRED || access(WSL_NODE, R_OK | W_OK) == 0;
-    return usable ? NULL : "no permission: " WSL_NODE " cannot be opened by this account";
+    launch->gpu_bound = launch->devices.count > before;
+}
+
+/* What --explain says of each: which one it is, and why. */
+static void note(struct launch *launch, const struct gpus *gpus) {
+    for (size_t i = 0; i < gpus->count; i++) {
+        const struct gpu *gpu = &gpus->item[i];
+        const char *name = *gpu->uuid ? gpu->uuid : *gpu->pci ? gpu->pci : "one of several nodes";
+        const char *how = !gpu->chosen ? "not chosen" : gpu->instances.count ? "MIG instances of it" : "chosen";
+        strings_add(&launch->gpu_shown, mem_text("%s %s", gpu_vendor_name(gpu->vendor), name));
+        strings_add(&launch->gpu_shown, mem_text("%s%s%s", *gpu->pci ? gpu->pci : "", *gpu->pci ? ", " : "", how));
+    }
+}
+
+static void note_vendors(struct launch *launch, enum vendor first, const bool *allowed) {
+    for (enum vendor vendor = first + 1; launch->options.explain && vendor < VENDORS; vendor++) {
+        if (allowed[vendor] && gpu_is_here(launch, vendor)) {
+            strings_add(&launch->gpu_shown, gpu_vendor_name(vendor));
+            strings_add(&launch->gpu_shown, mem_text("not taken: %s comes first; devices.gpu.vendors or select names it",
+                                                     gpu_vendor_name(first)));
+        }
+    }
+}
+
+/* The first vendor that is here, and with what indices cannot name, all others. VENDORS: none is. */
+static enum vendor find_all(struct launch *launch, struct gpus *gpus, const bool *allowed) {
+    enum vendor first = VENDORS;
+    bool beyond = gpu_selects_beyond_indices(&launch->plan);
+    for (enum vendor vendor = 0; vendor < VENDORS; vendor++) {
+        if (allowed[vendor] && (first == VENDORS || beyond) && gpu_is_here(launch, vendor)) {
+            first = first == VENDORS ? vendor : first;
+            gpu_find(launch, gpus, vendor);
+        }
+    }
+    if (first != VENDORS && !beyond) {
+        note_vendors(launch, first, allowed);
+    }
+    return first;
+}
+
+static void refuse_unusable(const struct launch *launch, const char *problem) {
+    if (problem && launch->plan.gpu == GPU_REQUIRED) {
+        refuse(DOCTOR "; devices.gpu.mode: auto would go on without a GPU", "the policy requires a GPU: %s", problem);
+    }
 }
 
 void collect_gpu(struct launch *launch) {
     if (launch->plan.gpu == GPU_NONE) { /* also what a read-only policy says that does not ask for a GPU */
         return;
     }
-    size_t before = launch->devices.count;
-    const char *problem = "no driver: the policy allows no GPU vendor of this machine";
-    if (vendor_allowed(launch, "wsl") && (launch->wsl2 || is_node(WSL_NODE, 0))) {
-        problem = add_wsl(launch);
-    } else if (vendor_allowed(launch, "nvidia")) {
-        problem = add_nvidia(launch);
+    bool allowed[VENDORS];
+    for (enum vendor vendor = 0; vendor < VENDORS; vendor++) {
+        allowed[vendor] = has_word(&launch->plan, OP_GPU_VENDOR, gpu_vendor_name(vendor));
     }
-    if (problem && launch->plan.gpu == GPU_REQUIRED) {
-        refuse("`fleetbox doctor` shows what this machine lacks; devices.gpu.mode: auto would go on without a GPU",
-               "the policy requires a GPU: %s", problem);
+    struct gpus gpus = {0};
+    enum vendor first = find_all(launch, &gpus, allowed);
+    if (first == VENDORS) {
+        bool asked = launch->plan.gpu == GPU_REQUIRED || launch->options.explain;
+        launch->gpu_problem = asked ? gpu_absence(allowed, launch->wsl2) : NULL;
+        refuse_unusable(launch, launch->gpu_problem);
+        return;
     }
-    launch->gpu_bound = launch->devices.count > before;
+    gpu_choose(launch, &gpus, first);
+    launch->gpu_problem = gpu_problem(&gpus, launch->plan.gpu == GPU_REQUIRED || launch->options.explain);
+    refuse_unusable(launch, launch->gpu_problem);
+    if (launch->gpu_problem && !launch->options.explain) {
+        warn("no use of the GPU: %s; " DOCTOR, launch->gpu_problem);
+    }
+    if (!launch->options.dry_run && !launch->options.explain) {
+        gpu_lock(launch, &gpus, has_word(&launch->plan, OP_GPU_EXCLUSIVE, "yes"));
+    }
+    bind_chosen(launch, &gpus);
+    note(launch, &gpus);
+    gpu_environment(launch, &gpus);
 }

@@ -48,7 +48,12 @@ struct launch {
     struct later later;
     struct frozen frozen;
     struct strings skipped; /* what --explain says about rules without an effect */
+    struct strings device_links; /* target and path, in turn: names below /dev that udev gives nodes */
     bool gpu_bound;
+    const char *gpu_problem;     /* what keeps a GPU from being used, or why there is none; NULL where nothing is known to */
+    struct strings gpu_shown;    /* for --explain: which, and why, in turn */
+    struct strings gpu_env;      /* NAME=VALUE for the workload; NAME alone: the caller's is not passed on */
+    struct strings gpu_defaults; /* NAME=VALUE, unless the caller's is passed on */
     bool host_pids; /* no PID namespace: the policy accepts it, and no fresh /proc can be mounted here */
     struct strings env; /* the workload's, NAME=VALUE */
     bool new_session;

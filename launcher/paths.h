@@ -10,6 +10,9 @@
 #define FLEETBOX_LINUX_DIR "linux"
 #define FLEETBOX_LAUNCH_PLAN "launch.plan"
 #define FLEETBOX_POLICIES_DIR "policies"
+#define FLEETBOX_GPU_DIR FLEETBOX_STATE "/gpu"
+#define FLEETBOX_GPU_MAP "map"
+#define FLEETBOX_GPU_LOCKS FLEETBOX_GPU_DIR "/locks"
 #define FLEETBOX_REFUSALS "/var/log/fleetbox/refusals"
 
 #endif

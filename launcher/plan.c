@@ -7,70 +7,13 @@
 
 #include "mem.h"
 #include "path.h"
+#include "records.h"
 #include "refuse.h"
 
 #define MAGIC "fleetbox-launch-plan"
 #define REFRESH "compile the policy again with the fleetbox version that this launcher came with"
 
 enum { VALUE_LIMIT = 32 * 1024, NAME_LIMIT = 128, HEX_DIGITS = 64, AMOUNT_DIGITS = 18 };
-
-/* What is left to read. Every string is NUL-terminated inside the bounds, or reading it refuses. */
-struct reader {
-    const char *at;
-    const char *end;
-};
-
-static const char *next(struct reader *reader) {
-    const char *start = reader->at;
-    const char *stop = memchr(start, '\0', (size_t)(reader->end - start));
-    if (!stop) {
-        refuse(REFRESH, "the launch plan is truncated");
-    }
-    reader->at = stop + 1;
-    return start;
-}
-
-static uint32_t crc32(const char *bytes, size_t length) {
-    uint32_t table[16];
-    for (uint32_t i = 0; i < 16; i++) {
-        uint32_t value = i;
-        for (int bit = 0; bit < 4; bit++) {
-            value = (value >> 1) ^ (value & 1 ? UINT32_C(0xedb88320) : 0);
-        }
-        table[i] = value;
-    }
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < length; i++) {
-        crc ^= (unsigned char)bytes[i];
-        crc = (crc >> 4) ^ table[crc & 15];
-        crc = (crc >> 4) ^ table[crc & 15];
-    }
-    return ~crc;
-}
-
-/* Leaves in `reader` exactly the payload. */
-static void check_header(struct reader *reader) {
-    if (strcmp(next(reader), MAGIC) != 0) {
-        refuse(REFRESH, "the launch plan does not begin as one");
-    }
-    const char *format = next(reader);
-    if (strcmp(format, PLAN_FORMAT) != 0) {
-        refuse("update the launcher or compile the policy again", "launch plan format %.20s is not " PLAN_FORMAT,
-               format);
-    }
-    const char *length = next(reader);
-    const char *sum = next(reader);
-    size_t rest = (size_t)(reader->end - reader->at);
-    char wanted[32];
-    snprintf(wanted, sizeof wanted, "%zu", rest);
-    if (strcmp(length, wanted) != 0) {
-        refuse(REFRESH, "the launch plan is truncated or has trailing bytes: %zu bytes, not %.20s", rest, length);
-    }
-    snprintf(wanted, sizeof wanted, "%08x", (unsigned)crc32(reader->at, rest));
-    if (strcmp(sum, wanted) != 0) {
-        refuse(REFRESH, "the launch plan is corrupted: its checksum does not match");
-    }
-}
 
 bool plan_is_name(const char *text) {
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
@@ -117,7 +60,27 @@ static bool is_access(const char *text) {
 }
 
 static bool is_vendor(const char *text) {
-    return strcmp(text, "nvidia") == 0 || strcmp(text, "wsl") == 0;
+    static const char *const vendors[] = {"nvidia", "wsl", "amd", "intel", "jetson", "cdi"};
+    for (size_t i = 0; i < sizeof vendors / sizeof *vendors; i++) {
+        if (strcmp(text, vendors[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An index, a UUID, a PCI address or a CDI name: what it names is looked for at launch. */
+static bool is_selector(const char *text) {
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:=/-");
+    return length > 0 && length <= NAME_LIMIT && text[length] == '\0';
+}
+
+static bool is_profile(const char *text) {
+    return strcmp(text, "compute") == 0 || strcmp(text, "graphics") == 0;
+}
+
+static bool is_yes(const char *text) {
+    return strcmp(text, "yes") == 0;
 }
 
 static bool is_arch(const char *text) {
@@ -155,6 +118,9 @@ static const struct {
     valid arg[PLAN_ARGS];
 } known_ops[] = {
     [OP_GPU_VENDOR] = {"gpu-vendor", {is_vendor}},
+    [OP_GPU_SELECT] = {"gpu-select", {is_selector}},
+    [OP_GPU_PROFILE] = {"gpu-profile", {is_profile}},
+    [OP_GPU_EXCLUSIVE] = {"gpu-exclusive", {is_yes}},
     [OP_DEVICE] = {"device", {path_is_plain_absolute}},
     [OP_RULE] = {"rule", {is_access, is_place}},
     [OP_GLOB] = {"glob", {is_place, path_is_plain_relative}},
@@ -172,7 +138,7 @@ static const struct {
 };
 
 /* Returns how many records the head has. */
-static size_t read_head(struct plan *plan, struct reader *reader) {
+static size_t read_head(struct plan *plan, struct records *records) {
     static const struct {
         const char *name;
         size_t field;
@@ -189,15 +155,15 @@ static size_t read_head(struct plan *plan, struct reader *reader) {
         {"gpu", offsetof(struct plan, gpu), {"none", "auto", "required"}},
         {"landlock", offsetof(struct plan, landlock), {"off", "best-effort", "required"}},
     };
-    if (strcmp(next(reader), "policy") != 0 || !plan_is_name(plan->policy = next(reader)) ||
-        !is_digest(plan->digest = next(reader))) {
+    if (strcmp(records_next(records), "policy") != 0 || !plan_is_name(plan->policy = records_next(records)) ||
+        !is_digest(plan->digest = records_next(records))) {
         refuse(REFRESH, "the launch plan does not name its policy first");
     }
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
-        if (strcmp(next(reader), settings[i].name) != 0) {
+        if (strcmp(records_next(records), settings[i].name) != 0) {
             refuse(REFRESH, "the launch plan lacks \"%s\" in its place", settings[i].name);
         }
-        const char *word = next(reader);
+        const char *word = records_next(records);
         int value = 0;
         while (settings[i].words[value] && strcmp(settings[i].words[value], word) != 0) {
             value++;
@@ -210,7 +176,7 @@ static size_t read_head(struct plan *plan, struct reader *reader) {
     return 1 + sizeof settings / sizeof *settings;
 }
 
-static void read_op(struct plan *plan, struct reader *reader, const char *name) {
+static void read_op(struct plan *plan, struct records *records, const char *name) {
     size_t kind = 0;
     const size_t kinds = sizeof known_ops / sizeof *known_ops;
     while (kind < kinds && strcmp(known_ops[kind].name, name) != 0) {
@@ -221,7 +187,7 @@ static void read_op(struct plan *plan, struct reader *reader, const char *name) 
     }
     struct op op = {.kind = (enum op_kind)kind};
     for (size_t i = 0; i < PLAN_ARGS && known_ops[kind].arg[i]; i++) {
-        op.arg[i] = next(reader);
+        op.arg[i] = records_next(records);
         if (!known_ops[kind].arg[i](op.arg[i])) {
             refuse(REFRESH, "the launch plan has a bad value in \"%s\": %.200s", name, op.arg[i]);
         }
@@ -231,23 +197,23 @@ static void read_op(struct plan *plan, struct reader *reader, const char *name) 
 }
 
 void plan_parse(struct plan *plan, const char *bytes, size_t length) {
-    struct reader reader = {bytes, bytes + length};
+    struct records records = {bytes, bytes + length, "the launch plan", REFRESH};
     if (length > PLAN_LIMIT) {
         refuse("split the policy", "the launch plan is larger than %d bytes", PLAN_LIMIT);
     }
-    check_header(&reader);
-    size_t records = read_head(plan, &reader);
+    records_begin(&records, MAGIC, PLAN_FORMAT);
+    size_t count = read_head(plan, &records);
     for (;;) {
-        const char *name = next(&reader);
-        if (++records > PLAN_RECORDS) {
+        const char *name = records_next(&records);
+        if (++count > PLAN_RECORDS) {
             refuse("split the policy", "the launch plan has more than %d records", PLAN_RECORDS);
         }
         if (strcmp(name, "end") == 0) {
             break;
         }
-        read_op(plan, &reader, name);
+        read_op(plan, &records, name);
     }
-    if (reader.at != reader.end) {
+    if (records.at != records.end) {
         refuse(REFRESH, "the launch plan goes on after its end");
     }
 }

@@ -22,6 +22,9 @@ enum plan_landlock { LANDLOCK_OFF, LANDLOCK_BEST_EFFORT, LANDLOCK_REQUIRED };
 
 enum op_kind {
     OP_GPU_VENDOR,
+    OP_GPU_SELECT,
+    OP_GPU_PROFILE,
+    OP_GPU_EXCLUSIVE,
     OP_DEVICE,
     OP_RULE,
     OP_GLOB,

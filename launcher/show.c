@@ -143,6 +143,12 @@ void show_words(const struct launch *launch, const char *bwrap, int filter) {
     limits_show(launch);
     line(plan->root == ROOT_HOST ? "read" : "none", "/", "filesystem.root");
     line(bwrap ? "private" : "none", "/dev", bwrap ? "default" : "but for null, zero, full, random, urandom and tty");
+    for (size_t i = 0; i + 1 < launch->gpu_shown.count; i += 2) {
+        line("gpu", launch->gpu_shown.item[i], launch->gpu_shown.item[i + 1]);
+    }
+    if (launch->gpu_problem) {
+        line("gpu", launch->gpu_bound ? "not usable" : "none", launch->gpu_problem);
+    }
     for (size_t i = 0; i < launch->devices.count; i++) {
         line("device", launch->devices.item[i], launch->gpu_bound ? "GPU found at launch, or named" : "named");
     }

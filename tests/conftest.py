@@ -93,7 +93,10 @@ def _allowed_on_ci(reason: str) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    _show_mutations(terminalreporter)
+    _show_rows(
+        terminalreporter, "mutation", "mutations: check, where, what was done wrong", "red as it must be"
+    )
+    _show_rows(terminalreporter, "gpu", "GPUs: host, policy, what the sandbox has of them", "as it must be")
     skips = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
     terminalreporter.section("skips by reason")
     for reason, count in sorted(skips.items()):
@@ -102,19 +105,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line("   0  nothing was skipped")
 
 
-def _show_mutations(terminalreporter: Any) -> None:
-    """What was done wrong, and whether its check, and it alone, noticed."""
+def _show_rows(terminalreporter: Any, wanted: str, title: str, good: str) -> None:
+    """What tests recorded under one key, and whether each passed: a table that people read."""
     rows = [
         (name == "passed", text)
         for name in ("passed", "failed")
         for report in terminalreporter.stats.get(name, [])
         for key, text in report.user_properties
-        if key == "mutation"
+        if key == wanted
     ]
     if rows:
-        terminalreporter.section("mutations: check, where, what was done wrong")
-        for noticed, text in sorted(rows, key=lambda row: row[1]):
-            terminalreporter.write_line(f"{'red as it must be' if noticed else 'NOT AS IT MUST BE'}  {text}")
+        terminalreporter.section(title)
+        for passed, text in sorted(rows, key=lambda row: row[1]):
+            terminalreporter.write_line(f"{good if passed else 'NOT AS IT MUST BE'}  {text}")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from fleetbox.policy import paths
 from fleetbox.policy.errors import Violation
 from fleetbox.policy.merge import Entry, Layer, Leaf
 from fleetbox.policy.model import MAX_RULES, Rule
-from fleetbox.policy.words import PROTECTED, PROTECTED_PARTS, Access, Mode, NetworkMode, Tmp
+from fleetbox.policy.words import PROTECTED, PROTECTED_PARTS, Access, GpuVendor, Mode, NetworkMode, Tmp
 
 RULES = "filesystem.rules"
 
@@ -95,6 +95,16 @@ def _outbound_needs_the_proxy(merged: _Merged) -> Iterator[Violation]:
         return
 
 
+def _a_cdi_name_needs_the_vendor(merged: _Merged) -> Iterator[Violation]:
+    select = merged.leaf("devices.gpu.select")
+    chosen = select.value if select and isinstance(select.value, tuple) else ()
+    named = [str(name) for name in chosen if "=" in str(name)]
+    vendors = {entry.value for entry in merged.entries("devices.gpu.vendors")}
+    if select and named and GpuVendor.CDI not in vendors and "devices.gpu.vendors" not in merged.broken:
+        hint = "add cdi to devices.gpu.vendors: what a specification opens is for its author to say"
+        yield select.position.violation("devices.gpu.select", "a CDI device", named[0], hint)
+
+
 def _protected_names_stay_protected(merged: _Merged) -> Iterator[Violation]:
     roots = {rule.path for rule, _ in merged.writable() if not rule.is_glob}
     if not merged.says("filesystem.workspace", Access.READ):
@@ -155,6 +165,7 @@ _CHECKS: tuple[Callable[[_Merged], Iterator[Violation]], ...] = (
     _full_access_stands_alone,
     _read_only_has_nothing_writable,
     _outbound_needs_the_proxy,
+    _a_cdi_name_needs_the_vendor,
     _protected_names_stay_protected,
     _unprotect_names_a_protected_one,
     _tmp_is_private_or_shared,

@@ -65,6 +65,7 @@ _WIDTH: Mapping[str, tuple[tuple[object, ...], ...]] = {
     "process.unix_sockets": ((UnixSockets.NONE,), (UnixSockets.AUTO,), (UnixSockets.PRIVATE,)),
     # With `required` a launch without a GPU is refused; with one, both give the same.
     "devices.gpu.mode": ((GpuMode.NONE,), (GpuMode.AUTO, GpuMode.REQUIRED)),
+    "devices.gpu.exclusive": ((True,), (False,)),
     "devices.gpu.profile": ((GpuProfile.COMPUTE,), (GpuProfile.GRAPHICS,)),
     "landlock": ((Landlock.REQUIRED,), (Landlock.BEST_EFFORT,), (Landlock.OFF,)),
 }

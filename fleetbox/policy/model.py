@@ -31,6 +31,7 @@ from fleetbox.policy.values import (
 )
 from fleetbox.policy.words import (
     ENVIRONMENT,
+    GPU_VENDORS_BY_NAME,
     PROTECTED,
     Access,
     GpuMode,
@@ -183,9 +184,16 @@ class Gpu(Section):
         description="auto: what is there at launch (read-only mode: only when written); required: or refuse.",
     )
     vendors: tuple[GpuVendor, ...] = Field(
-        tuple(sorted(GpuVendor)), min_length=1, description="Whose GPUs may be used."
+        tuple(sorted(set(GpuVendor) - GPU_VENDORS_BY_NAME)),
+        min_length=1,
+        description="Whose GPUs may be used: the first here of wsl, jetson, nvidia, amd, intel, cdi.",
     )
-    select: GpuSelection = Field("all", description="Which GPUs: index, GPU- or MIG-UUID, PCI address, list.")
+    select: GpuSelection = Field(
+        "all", description="Which GPUs: index, GPU- or MIG-UUID, PCI address, CDI name, list."
+    )
+    exclusive: StrictBool = Field(
+        False, description="No other sandbox of this machine may have the GPU at the same time."
+    )
     profile: GpuProfile = Field(
         GpuProfile.COMPUTE, description="graphics adds the nodes that rendering and display need."
     )

@@ -14,8 +14,9 @@ _MAX_TEXT = 4_096
 _POLICY_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _GPU = re.compile(
-    r"[0-9]{1,3}|(?:GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"[0-9]{1,3}|(?:GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|GPU-[0-9a-f]{16}"
     r"|(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]"
+    r"|(?=.{1,128}\Z)[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]/[A-Za-z][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9_.:-]*"
 )
 
 
@@ -89,7 +90,7 @@ def _gpu_selection(value: object) -> object:
     if not texts or len(texts) < len(chosen) or not all(_GPU.fullmatch(text) for text in texts):
         raise paths.fail(
             "not a GPU selection",
-            "use all, an index, GPU-<uuid>, MIG-<uuid>, a PCI address or a list",
+            "use all, an index, GPU-<uuid>, MIG-<uuid>, a PCI address, a CDI name or a list",
         )
     return tuple(sorted(set(texts)))
 

@@ -52,6 +52,13 @@ class GpuVendor(StrEnum):
     INTEL = "intel"
     WSL = "wsl"
     APPLE = "apple"
+    JETSON = "jetson"
+    CDI = "cdi"
+
+
+# Only where a policy names them: the memory driver of a Tegra has a long history of privilege escalations,
+# and what a CDI specification opens is for its author to say.
+GPU_VENDORS_BY_NAME = frozenset({GpuVendor.JETSON, GpuVendor.CDI})
 
 
 class GpuProfile(StrEnum):

@@ -49,6 +49,7 @@ class Row(Evidence):
 
 _ENFORCED, _PARTIAL, _IMPOSSIBLE, _NOT_BUILT = State
 _LAUNCHER = "tests/integration/launcher"
+_GPUS = ("FBX-GPU-001", f"{_LAUNCHER}/test_gpu_matrix.py")
 _REFUSED = ("tests/unit/targets/test_parity.py",)
 
 PARITY: tuple[Row, ...] = (
@@ -289,8 +290,10 @@ PARITY: tuple[Row, ...] = (
         "wsl",
         shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_odd_hosts.py"),
     ),
-    Row("devices.gpu.vendors", _NOT_BUILT, "detection of AMD GPUs is not built", "amd", shown=_REFUSED),
-    Row("devices.gpu.vendors", _NOT_BUILT, "detection of Intel GPUs is not built", "intel", shown=_REFUSED),
+    Row("devices.gpu.vendors", _ENFORCED, "kfd and render nodes", "amd", shown=_GPUS),
+    Row("devices.gpu.vendors", _ENFORCED, "render nodes", "intel", shown=_GPUS),
+    Row("devices.gpu.vendors", _ENFORCED, "the nodes of a Tegra, only where named", "jetson", shown=_GPUS),
+    Row("devices.gpu.vendors", _ENFORCED, "what trusted CDI specifications say", "cdi", shown=_GPUS),
     Row("devices.gpu.vendors", _IMPOSSIBLE, "no Apple GPU on Linux", "apple", shown=_REFUSED),
     Row(
         "devices.gpu.select",
@@ -299,7 +302,14 @@ PARITY: tuple[Row, ...] = (
         "all",
         shown=(f"{_LAUNCHER}/test_on_gpu_hosts.py::test_all_eight_gpus_are_there",),
     ),
-    Row("devices.gpu.select", _NOT_BUILT, "selecting single GPUs is not built", shown=_REFUSED),
+    Row("devices.gpu.select", _ENFORCED, "the nodes of the chosen alone, or refused", shown=_GPUS),
+    Row(
+        "devices.gpu.exclusive",
+        _PARTIAL,
+        "a lock per GPU that every sandbox of this machine takes; programs outside of sandboxes take none",
+        shown=(f"{_LAUNCHER}/test_gpu_exclusive.py",),
+        limit=(f"{_LAUNCHER}/test_gpu_exclusive.py::test_what_runs_outside_of_sandboxes_takes_no_lock",),
+    ),
     Row(
         "devices.gpu.profile",
         _ENFORCED,
@@ -307,13 +317,7 @@ PARITY: tuple[Row, ...] = (
         "compute",
         shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
     ),
-    Row(
-        "devices.gpu.profile",
-        _NOT_BUILT,
-        "render and display nodes are not built",
-        "graphics",
-        shown=_REFUSED,
-    ),
+    Row("devices.gpu.profile", _ENFORCED, "also render nodes and modeset, no cards", "graphics", shown=_GPUS),
     Row(
         "devices.allow",
         _ENFORCED,

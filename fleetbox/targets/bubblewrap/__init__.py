@@ -103,11 +103,16 @@ def _yes_no(value: bool) -> str:
 
 
 def _devices(policy: ResolvedPolicy) -> Iterator[Operation]:
-    """Vendors that the default lists but nothing enforces are left out: their nodes stay closed."""
-    if policy.devices.gpu.mode is not GpuMode.NONE:
+    """A vendor that the default lists for other platforms is left out."""
+    gpu = policy.devices.gpu
+    if gpu.mode is not GpuMode.NONE:
         for vendor in values(policy, "devices.gpu.vendors"):
-            if row_of("devices.gpu.vendors", vendor).on(Platform.LINUX) is State.ENFORCED:
+            if row_of("devices.gpu.vendors", vendor).on(Platform.LINUX) is not State.IMPOSSIBLE:
                 yield operations.GpuVendor(vendor)
+        yield from map(operations.GpuSelect, () if gpu.select == "all" else gpu.select)
+        yield operations.GpuProfile(gpu.profile)
+        if gpu.exclusive:
+            yield operations.GpuExclusive("yes")
     for path in policy.devices.allow:
         yield operations.Device(path)
 

@@ -65,4 +65,4 @@ MINIMAL_ROOT = (
 )
 
 # CUDA walks the PCI tree and reads /sys/module/nvidia*/initstate before it touches a node.
-MINIMAL_ROOT_FOR_GPU = ("/etc/OpenCL/vendors", "/sys")
+MINIMAL_ROOT_FOR_GPU = ("/etc/OpenCL/vendors", "/etc/glvnd", "/etc/vulkan", "/opt/rocm", "/sys")

@@ -112,10 +112,42 @@ class Landlock(Word):
 class GpuVendor(Operation):
     vendor: str
     op = "gpu-vendor"
-    checks = (one_of("nvidia", "wsl"),)
+    checks = (one_of("nvidia", "wsl", "amd", "intel", "jetson", "cdi"),)
 
     def describe(self) -> str:
         return f"GPU looked for: {self.vendor}"
+
+
+@dataclass(frozen=True)
+class GpuSelect(Operation):
+    """Without one, every GPU of the first vendor found."""
+
+    which: str
+    op = "gpu-select"
+    checks = (matches(r"[A-Za-z0-9._:=/-]{1,128}"),)
+
+    def describe(self) -> str:
+        return f"GPU chosen: {self.which}"
+
+
+@dataclass(frozen=True)
+class GpuProfile(Operation):
+    profile: str
+    op = "gpu-profile"
+    checks = (one_of("compute", "graphics"),)
+
+    def describe(self) -> str:
+        return f"GPU nodes for {self.profile}"
+
+
+@dataclass(frozen=True)
+class GpuExclusive(Operation):
+    yes: str
+    op = "gpu-exclusive"
+    checks = (one_of("yes"),)
+
+    def describe(self) -> str:
+        return "no other sandbox of this machine has the GPU at the same time"
 
 
 @dataclass(frozen=True)
@@ -284,6 +316,6 @@ class Limit(Operation):
 HEAD = (Policy, Mode, Root, Workspace, Tmp, Network, Nested, HostPids, UnixSockets, Gpu, Landlock)
 # Any number, in any order: the launcher sorts them.
 REPEATED = (
-    *(GpuVendor, Device, Rule, Glob, Protect, ProtectPart),
+    *(GpuVendor, GpuSelect, GpuProfile, GpuExclusive, Device, Rule, Glob, Protect, ProtectPart),
     *(Mask, MaskWsl, Keep, Minimal, EnvPass, EnvSet, Seccomp, Program, Limit),
 )

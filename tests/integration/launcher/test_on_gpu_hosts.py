@@ -105,43 +105,6 @@ def test_a_device_that_the_policy_names_works_wherever_it_lies(gpu: Provisioned)
         gpu.change("umount /srv/node")
 
 
-@pytest.mark.parametrize(
-    ("change", "restore", "reason"),
-    [
-        ("true", "true", "node without driver: /dev/nvidiactl is there, the nvidia module is not"),
-        ("chmod 600 /dev/nvidiactl", "chmod 666 /dev/nvidiactl", "no permission: /dev/nvidiactl"),
-        ("mv /dev/nvidia-uvm /dev/x", "mv /dev/x /dev/nvidia-uvm", "node missing: /dev/nvidia-uvm"),
-        ("mv /dev/nvidia0 /dev/x", "mv /dev/x /dev/nvidia0", "node missing: there is no /dev/nvidia<number>"),
-        ("mv /dev/nvidiactl /dev/x", "mv /dev/x /dev/nvidiactl", "node missing: /dev/nvidiactl"),
-        (
-            "mkdir /tmp/x && mount --bind /tmp/x /proc/driver && mv /dev/nvidiactl /dev/x",
-            "mv /dev/x /dev/nvidiactl && umount /proc/driver && rmdir /tmp/x",
-            "module not loaded: there is an NVIDIA device",
-        ),
-    ],
-)
-def test_a_required_gpu_that_cannot_be_used_is_named(
-    gpu: Provisioned, change: str, restore: str, reason: str
-) -> None:
-    gpu.change(change)
-    try:
-        done = gpu.launch("touch", "ran", policy="required")
-    finally:
-        gpu.change(restore)
-    assert done.returncode == 125
-    assert f"the policy requires a GPU: {reason}" in done.stderr
-    assert gpu.run("ls", "-A", WORKSPACE).stdout == ""
-
-
-def test_a_required_gpu_is_refused_where_there_is_none_and_auto_goes_on(bare: Provisioned) -> None:
-    done = bare.launch("touch", "ran", policy="required")
-    assert done.returncode == 125
-    assert "the policy requires a GPU: no driver" in done.stderr
-    assert "hint: `fleetbox doctor` shows what this machine lacks" in done.stderr
-    assert bare.run("ls", "-A", WORKSPACE).stdout == ""
-    assert bare.launch("true").returncode == 0
-
-
 LISTEN = """
 import os, select, socket, sys
 held = []

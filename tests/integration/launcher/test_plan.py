@@ -73,7 +73,7 @@ def test_what_is_not_the_format_is_refused(bench: Bench, old: bytes, new: bytes,
 
 def test_another_format_is_refused(bench: Bench) -> None:
     plan = bench.plan().encode().replace(b"plan\x001\0", b"plan\x002\0", 1)
-    assert "format 2 is not 1" in refused(bench, plan)
+    assert "is of format 2, not 1" in refused(bench, plan)
 
 
 def test_a_plan_that_is_too_large_is_refused(bench: Bench) -> None:

@@ -235,6 +235,35 @@ def test_a_node_that_is_never_pulled_in_can_be_named(tmp_path: Path) -> None:
     assert len(load(tmp_path, body).devices.allow) == 3
 
 
+@pytest.mark.parametrize(
+    "select",
+    [
+        *("7", "0000:65:00.0", "65:00.0", "10000:01:00.0"),
+        "GPU-5fa5ad1c-e1f4-4a7c-a3e8-4f3a0d8f1c55",
+        "MIG-2f21fe35-6e3a-5c6a-8c6a-d8d4b5a2b7f1",
+        "GPU-1a2b3c4d5e6f7081",
+    ],
+)
+def test_a_gpu_is_selected_by_index_uuid_or_address(tmp_path: Path, select: str) -> None:
+    policy = load(tmp_path, f"devices: {{gpu: {{select: '{select}'}}}}\n")
+    assert policy.devices.gpu.select == (select,)
+
+
+@pytest.mark.parametrize("select", ["nvidia.com/gpu=0", "vendor.example/class-1=0:1", "a.b/gpu=GPU-x"])
+def test_a_cdi_device_is_selected_by_its_whole_name(tmp_path: Path, select: str) -> None:
+    policy = load(tmp_path, f"devices: {{gpu: {{vendors: [cdi], select: '{select}'}}}}\n")
+    assert policy.devices.gpu.select == (select,)
+
+
+@pytest.mark.parametrize(
+    "select",
+    ["vendor.com/gpu=", "vendor.com/=0", "1v/gpu=0", "v/gpu=../../x", "v/gpu=a b", f"v/gpu={'x' * 130}"],
+)
+def test_what_is_no_cdi_name_is_refused(tmp_path: Path, select: str) -> None:
+    found = only(tmp_path, f"devices: {{gpu: {{vendors: [cdi], select: '{select}'}}}}")
+    assert (found.field, found.problem) == ("devices.gpu.select", "not a GPU selection")
+
+
 @pytest.mark.parametrize("select", ["GPU-1", "[all]", "[]", "[true]", "-1", "{a: b}", "1.5"])
 def test_a_gpu_selection_is_one_of_its_kinds(tmp_path: Path, select: str) -> None:
     found = only(tmp_path, f"devices: {{gpu: {{select: {select}}}}}")

@@ -91,6 +91,12 @@ def test_eight_mistakes_are_eight_violations_with_place_caret_and_hint(tmp_path:
             "unprotect",
         ),
         ("filesystem: {unprotect: [.gti]}", "filesystem.unprotect", "not a protected name", ".git"),
+        (
+            "devices: {gpu: {select: vendor.com/gpu=0}}",
+            "devices.gpu.select",
+            "a CDI device",
+            "add cdi to devices.gpu.vendors",
+        ),
         (rule("/var/tmp", "write"), "filesystem.rules", "writable where a private /tmp is", "tmp: host"),
         (rule("/tmp", "write"), "filesystem.rules", "writable where a private /tmp is", "tmp: host"),
     ],

@@ -26,6 +26,9 @@ HEAD: tuple[Operation, ...] = (
 ONE_OF_EACH = (
     *HEAD,
     op.GpuVendor("nvidia"),
+    op.GpuSelect("GPU-5fa5ad1c-e1f4-4a7c-a3e8-4f3a0d8f1c55"),
+    op.GpuProfile("graphics"),
+    op.GpuExclusive("yes"),
     op.Device("/dev/kvm"),
     op.Rule("none", "${HOME}/.ssh"),
     op.Glob("${WORKSPACE}", "**/*.env"),
