@@ -1,11 +1,11 @@
 #include "gpumap.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "files.h"
@@ -16,10 +16,9 @@
 
 #define MAGIC "fleetbox-gpu-map"
 #define FORMAT "1"
-#define TRYOUT_MAP "gpu.map"
 #define AGAIN "as root: fleetbox-host gpu looks again"
 
-enum { MAP_LIMIT = 1024 * 1024, SPEC_LIMIT = 1024 * 1024, DEVICES_LIMIT = 4096, NUMBER_DIGITS = 6, MIG_WORDS = 4, SOURCE_WORDS = 3 };
+enum { MAP_LIMIT = 4 * 1024 * 1024, SPEC_LIMIT = 1024 * 1024, DEVICES_LIMIT = 4096, NUMBER_DIGITS = 6, MIG_WORDS = 4, SOURCE_WORDS = 3 };
 
 struct map {
     struct strings mig;     /* UUID, PCI address, GPU instance, compute instance */
@@ -111,8 +110,8 @@ static const struct map *read_map(const struct launch *launch) {
     known = true;
     bool managed = launch->files.managed;
     size_t length = 0;
-    const char *bytes = files_read(managed ? FLEETBOX_GPU_DIR : launch->files.plan_dir,
-                                   managed ? FLEETBOX_GPU_MAP : TRYOUT_MAP, "the GPU map", managed, MAP_LIMIT, &length);
+    const char *place = managed ? FLEETBOX_GPU_MAP : path_join(launch->files.plan_dir, FLEETBOX_TRYOUT_GPU_MAP);
+    const char *bytes = files_read(path_parent(place), strrchr(place, '/') + 1, "the GPU map", managed, MAP_LIMIT, &length);
     if (bytes) {
         struct records records = {bytes, bytes + length, "the GPU map", AGAIN};
         records_begin(&records, MAGIC, FORMAT);
@@ -141,40 +140,66 @@ bool gpumap_mig(const struct launch *launch, const char *uuid, struct mig_place 
     return false;
 }
 
-static bool is_spec(const char *name) {
+static bool is_spec(int dir, const char *name, struct stat *st) {
     const char *ending = strrchr(name, '.');
-    return ending && (strcmp(ending, ".json") == 0 || strcmp(ending, ".yaml") == 0);
+    return ending && (strcmp(ending, ".json") == 0 || strcmp(ending, ".yaml") == 0) &&
+           fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st->st_mode);
+}
+
+/* Of the first megabyte, which is all of what is not refused; "-" for what not everybody may read. NULL: it is gone. */
+static const char *checksum(int dir, const char *name, const struct stat *st) {
+    if (!(st->st_mode & S_IROTH)) {
+        return "-";
+    }
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) {
+        return NULL;
+    }
+    char *bytes = mem_take(SPEC_LIMIT);
+    size_t have = 0;
+    for (ssize_t got; have < SPEC_LIMIT && (got = read(fd, bytes + have, SPEC_LIMIT - have)) > 0;) {
+        have += (size_t)got;
+    }
+    close(fd);
+    uint32_t sum = records_checksum(bytes, have);
+    mem_trim(bytes, 0);
+    return mem_text("%08x", (unsigned)sum);
 }
 
 /* The very bytes that the map was made from, or it says something about another machine. */
-static bool is_source(const struct map *map, const char *path) {
-    for (size_t i = 0; i + SOURCE_WORDS <= map->sources.count; i += SOURCE_WORDS) {
+static bool is_source(const struct map *map, const char *path, const struct stat *st, const char *sum) {
+    for (size_t i = 0; sum && i + SOURCE_WORDS <= map->sources.count; i += SOURCE_WORDS) {
         const char *const *word = &map->sources.item[i];
-        if (strcmp(word[0], path) != 0) {
-            continue;
+        if (strcmp(word[0], path) == 0) {
+            return strcmp(word[1], mem_text("%jd", (intmax_t)st->st_size)) == 0 && strcmp(word[2], sum) == 0;
         }
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0) {
-            return false;
-        }
-        size_t length;
-        const char *bytes = read_limited(fd, SPEC_LIMIT, &length, path);
-        close(fd);
-        return strcmp(word[1], mem_text("%zu", length)) == 0 &&
-               strcmp(word[2], mem_text("%08x", (unsigned)records_checksum(bytes, length))) == 0;
     }
     return false;
 }
 
+/* NULL for a directory that counts as empty: docs/gpu-map.md says which. */
+static DIR *open_specs(const char *directory) {
+    struct stat st;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && (fstat(fd, &st) != 0 || (st.st_mode & (S_IROTH | S_IXOTH)) != (S_IROTH | S_IXOTH))) {
+        close(fd);
+        return NULL;
+    }
+    return fd < 0 ? NULL : fdopendir(fd);
+}
+
 static size_t check_sources_in(const struct map *map, const char *directory) {
     size_t count = 0;
-    DIR *dir = opendir(directory);
+    DIR *dir = open_specs(directory);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        if (is_spec(entry->d_name)) {
-            count++;
-            if (!is_source(map, path_join(directory, entry->d_name))) {
-                refuse(AGAIN, "%s/%s changed since the GPU map was made", directory, entry->d_name);
-            }
+        struct stat st;
+        if (!is_spec(dirfd(dir), entry->d_name, &st)) {
+            continue;
+        }
+        count++;
+        const char *path = path_join(directory, entry->d_name);
+        if (!is_source(map, path, &st, checksum(dirfd(dir), entry->d_name, &st))) {
+            refuse(AGAIN, "%s changed since the GPU map was made", path);
         }
     }
     if (dir) {

@@ -11,7 +11,8 @@
 #define FLEETBOX_LAUNCH_PLAN "launch.plan"
 #define FLEETBOX_POLICIES_DIR "policies"
 #define FLEETBOX_GPU_DIR FLEETBOX_STATE "/gpu"
-#define FLEETBOX_GPU_MAP "map"
+#define FLEETBOX_GPU_MAP FLEETBOX_GPU_DIR "/map"
+#define FLEETBOX_TRYOUT_GPU_MAP "gpu.map"
 #define FLEETBOX_GPU_LOCKS FLEETBOX_GPU_DIR "/locks"
 #define FLEETBOX_REFUSALS "/var/log/fleetbox/refusals"
 

@@ -56,6 +56,10 @@ def test_every_exit_code_is_documented() -> None:
         ("LINUX_DIR", paths.LINUX_DIR),
         ("LAUNCH_PLAN", paths.LAUNCH_PLAN),
         ("POLICIES_DIR", paths.POLICIES_DIR),
+        ("GPU_DIR", paths.GPU_DIR),
+        ("GPU_MAP", paths.GPU_MAP),
+        ("GPU_LOCKS", paths.GPU_LOCKS),
+        ("TRYOUT_GPU_MAP", paths.TRYOUT_GPU_MAP),
         ("REFUSALS", paths.REFUSALS),
     ],
 )
