@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from tests.support.hosts.host import Host
 from tests.support.hosts.lab import Lab
 
@@ -35,6 +37,14 @@ class Run:
     def ended_well(self, host: Host) -> bool:
         counts = self.recap[host.name]
         return counts["failed"] == 0 and counts["unreachable"] == 0
+
+
+def book(directory: Path, *tasks: dict[str, object], **variables: object) -> str:
+    """A playbook of the test's own, for one role's entry point or one template."""
+    play = {"hosts": "all", "gather_facts": False, "become": True, "vars": variables, "tasks": list(tasks)}
+    path = directory / "playbook.yml"
+    path.write_text(yaml.safe_dump([play]))
+    return str(path)
 
 
 def play(lab: Lab, hosts: list[Host], playbook: str, *options: str) -> Run:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.roles.playbooks import REPO, play
+from tests.integration.roles.playbooks import REPO, book, play
 from tests.support.hosts.fixtures import MakeHost
 from tests.support.hosts.lab import Lab
 
@@ -37,14 +37,6 @@ appendWindowsPath=false
 """
 
 
-def _playbook(directory: Path, *tasks: dict[str, object], **variables: object) -> str:
-    """A playbook of the test's own, for one role's entry point or one template."""
-    play = {"hosts": "all", "gather_facts": False, "become": True, "vars": variables, "tasks": list(tasks)}
-    path = directory / "playbook.yml"
-    path.write_text(yaml.safe_dump([play]))
-    return str(path)
-
-
 def test_closed_namespaces_stay_closed_where_the_operator_says_so(lab: Lab, make_host: MakeHost) -> None:
     host = make_host("kept-closed", userns="ENOSPC", variables={"userns_manage": "false"})
     run = play(lab, [host], "site.yml")
@@ -70,7 +62,7 @@ def test_interop_is_switched_off_and_other_sections_stay(
     host = make_host("wsl2", hooks=["wsl2"])
     host.put("/etc/wsl.conf", WSL_CONF.encode())
     role: dict[str, object] = {"ansible.builtin.include_role": {"name": "wsl"}}
-    playbook = _playbook(tmp_path, role, wsl_disable_interop=True)
+    playbook = book(tmp_path, role, wsl_disable_interop=True)
     run = play(lab, [host], playbook)
     assert run.ended_well(host), run.output
     assert host.get("/etc/wsl.conf").decode() == WSL_CONF_AFTER
@@ -93,7 +85,7 @@ def test_the_apparmor_profile_is_one_that_apparmor_reads(
             "validate": "/usr/sbin/apparmor_parser --skip-kernel-load --skip-cache %s",
         }
     }
-    run = play(lab, [host], _playbook(tmp_path, apt, template, __userns_bwrap=variables["__userns_bwrap"]))
+    run = play(lab, [host], book(tmp_path, apt, template, __userns_bwrap=variables["__userns_bwrap"]))
     assert run.ended_well(host), run.output
     names = host.exec(["/usr/sbin/apparmor_parser", "--names", "/etc/apparmor.d/fleetbox-bwrap"])
     assert names.stdout == b"fleetbox-bwrap\n"
@@ -104,10 +96,10 @@ def test_people_are_added_to_gpu_groups_and_a_mistyped_name_makes_no_account(
 ) -> None:
     host = make_host("people", gpu="nvidia")
     role: dict[str, object] = {"ansible.builtin.include_role": {"name": "gpu"}}
-    mistyped = play(lab, [host], _playbook(tmp_path, role, gpu_users=["dev", "dve"]))
+    mistyped = play(lab, [host], book(tmp_path, role, gpu_users=["dev", "dve"]))
     assert "dve" in mistyped.words(host)
     assert b"dve" not in host.get("/etc/passwd")
-    assert play(lab, [host], _playbook(tmp_path, role, gpu_users=["dev"])).ended_well(host)
+    assert play(lab, [host], book(tmp_path, role, gpu_users=["dev"])).ended_well(host)
     assert b"video" in host.exec(["id", "--name", "--groups", "dev"]).stdout
 
 
@@ -121,22 +113,6 @@ def test_facts_reach_other_playbooks_without_an_installation(
             "that": ["fleetbox_facts.gpu.kind == 'nvidia'", "fleetbox_facts.wsl.version == 0"]
         }
     }
-    run = play(lab, [host], _playbook(tmp_path, role, agree))
+    run = play(lab, [host], book(tmp_path, role, agree))
     assert run.ended_well(host), run.output
     assert [one for one in host.overlay_diff() if not one.path.startswith("/home/dev/.ansible")] == []
-
-
-def test_with_a_driver_the_control_nodes_are_made_now_and_at_every_boot(
-    lab: Lab, make_host: MakeHost, tmp_path: Path
-) -> None:
-    """No driver can be loaded here: facts are given, and the driver's helper writes down its call."""
-    host = make_host("driver")
-    host.put("/usr/bin/nvidia-modprobe", b'#!/bin/sh\necho "$@" >> /var/called\n', mode=0o755)
-    role: dict[str, object] = {"ansible.builtin.include_role": {"name": "gpu"}}
-    facts = {"gpu": {"kind": "nvidia", "driver": "570.86.15", "devices": [], "nodes": []}}
-    playbook = _playbook(tmp_path, role, fleetbox_facts=facts)
-    run = play(lab, [host], playbook)
-    assert run.ended_well(host), run.output
-    assert host.get("/var/called") == b"-c 0 -u\n"
-    assert b'DRIVER=="nvidia"' in host.get("/etc/udev/rules.d/71-fleetbox-nvidia.rules")
-    assert play(lab, [host], playbook).recap[host.name]["changed"] == 0
