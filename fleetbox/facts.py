@@ -100,11 +100,12 @@ class Bwrap(_Fact):
 
 
 class Mig(_Fact):
-    """One MIG compute instance, and the two nodes that are the right to it."""
+    """One MIG compute instance, the two nodes that are the right to it, and its UUID where that is known."""
 
     gpu_instance: Number
     compute_instance: Number
     nodes: Annotated[list[Path], Field(max_length=2)]
+    uuid: Annotated[Word, StringConstraints(pattern=r"^(MIG-[0-9A-Za-z/-]+)?$")]
 
 
 class GpuDevice(_Fact):

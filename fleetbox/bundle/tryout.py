@@ -15,11 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fleetbox.errors import UsageError
-from fleetbox.hostside import paths
+from fleetbox.hostside import gpu, paths
+from fleetbox.hostside.errors import HostError
+from fleetbox.hostside.paths import Places
 from fleetbox.hostside.text import escape
 from fleetbox.policy import ResolvedPolicy
 from fleetbox.policy.explain import explain
-from fleetbox.policy.words import Access, Mode, Tmp
+from fleetbox.policy.words import Access, GpuMode, Mode, Tmp
 from fleetbox.targets import TARGETS, Artifact
 
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -32,10 +34,12 @@ LAUNCHER = "fleetbox-run"
 def prepare(policy: ResolvedPolicy, launcher: Path | None = None) -> Path:
     """Compile `policy` into the cache, unless it is there already; returns the launch plan's path.
 
-    A copy of `launcher` lies beside it as `LAUNCHER`. Raises UnsupportedByTarget, or UsageError where the
-    cache is not safe to use.
+    A copy of `launcher` lies beside it as `LAUNCHER`, and a map of this machine's GPUs where the policy needs
+    one. Raises UnsupportedByTarget, or UsageError where the cache is not safe to use.
     """
     artifacts = TARGETS["bubblewrap"].compile(policy)
+    if needs_gpu_map(policy):
+        artifacts += (_gpu_map(),)
     if launcher:
         artifacts += (Artifact(LAUNCHER, launcher.read_bytes()),)
     cache = cache_directory(os.environ)
@@ -47,6 +51,22 @@ def prepare(policy: ResolvedPolicy, launcher: Path | None = None) -> Path:
     except OSError as error:
         raise UsageError(f"cannot use the cache {cache}: {error.strerror}", hint=_HINT) from error
     return cache / name / paths.LAUNCH_PLAN
+
+
+def needs_gpu_map(policy: ResolvedPolicy) -> bool:
+    """Whether a launch has to know MIG instances by UUID, or CDI devices."""
+    wanted = policy.devices.gpu
+    selected = () if isinstance(wanted.select, str) else wanted.select
+    by_name = any("MIG-" in name or "=" in name for name in selected)
+    return wanted.mode is not GpuMode.NONE and (by_name or "cdi" in map(str, wanted.vendors))
+
+
+def _gpu_map() -> Artifact:
+    """As it is now: another one makes another directory of the cache."""
+    try:
+        return Artifact(paths.TRYOUT_GPU_MAP, gpu.compose(Places()).data)
+    except HostError as error:
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def cache_directory(environment: Mapping[str, str]) -> Path:

@@ -29,6 +29,7 @@ VERBS = {
     "rollback": "activate",
     "status": "status",
     "install": "install",
+    "gpu": "gpu",
     "probe": "probe",
     "why": "why",
 }
@@ -99,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb in ("activate", "rollback"):
         add[verb].add_argument("--no-smoke", action="store_true", help="leave out the critical checks")
     _why(add["why"])
-    add["install"].add_argument("--check", action="store_true", help="say what would change, change nothing")
+    for verb in ("install", "gpu"):
+        add[verb].add_argument("--check", action="store_true", help="say what would change, change nothing")
     for verb in VERBS:
         add[verb].add_argument("--debug", action="store_true", help="print a traceback when something fails")
     return parser
@@ -144,6 +146,7 @@ _HELP = {
     "rollback": "return to an older generation's content",
     "status": "the generations of this host and the policies of the current one",
     "install": "install or update this program from the archive on stdin",
+    "gpu": "write down what launches must know of GPUs: CDI devices, MIG instances",
     "probe": "run the checks that the request on stdin names",
     "why": "what the launcher refused last, or what refuses a command",
 }

@@ -1,8 +1,8 @@
 """Activation: a staged bundle becomes the current generation, or the host stays as it was.
 
-validate -> number -> switch by rename -> critical checks inside the new sandbox -> keep, or switch back.
-Rolling back is an activation too: a new, higher generation that points at older content. Killed at any
-moment, the host has the old or the new generation, whole; the next run removes what is left over.
+validate -> number -> switch by rename -> GPU map -> critical checks inside the new sandbox -> keep, or
+switch back. Rolling back is an activation too: a new, higher generation that points at older content. Killed
+at any moment, the host has the old or the new generation, whole; the next run removes what is left over.
 
 Two things are still to be joined here. Trust: `_contents` is where a bundle first counts as one, and where
 its release will have to be verified. Confirmation: between `prepare` and `switch` in `_switch` is where a
@@ -14,7 +14,8 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from importlib import import_module
+from typing import Any, BinaryIO, NamedTuple
 
 from fleetbox.hostside import bundle, generations, manifest, paths, smoke, steps, store
 from fleetbox.hostside.errors import HostError
@@ -24,6 +25,16 @@ from fleetbox.hostside.paths import Places
 from fleetbox.hostside.smoke import Results, Smoke
 from fleetbox.hostside.state import State, locked
 from fleetbox.hostside.steps import Step
+from fleetbox.hostside.text import escape
+
+GpuMap = Callable[[], dict[str, Any]]
+
+
+class Checked(NamedTuple):
+    """What came of the GPU map that launches read from now on, and of the critical checks after it."""
+
+    gpu_map: dict[str, Any]
+    smoke: Results
 
 
 def activate(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, Any]:
@@ -33,7 +44,7 @@ def activate(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, A
     steps.reached(Step.RECEIVED)
     with _ready(places) as state:
         stored = files is not None and store.put(state, options.digest, files)
-        answer = make_current(state, options.digest, check)
+        answer = make_current(state, options.digest, check, lambda: _gpu_map(places, state))
         # What is current was in the store already: something had changed or removed it there.
         return {**answer, "repaired": stored and not answer["changed"]}
 
@@ -42,11 +53,12 @@ def rollback(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, 
     """Verb `rollback`: make the content of an older generation current again, as a new generation."""
     check = smoke.none if options.no_smoke else smoke.checks(places)
     with _ready(places) as state:
-        return make_current(state, _older(state, options.to).digest, check)
+        digest = _older(state, options.to).digest
+        return make_current(state, digest, check, lambda: _gpu_map(places, state))
 
 
-def make_current(state: State, digest: str, check: Smoke) -> dict[str, Any]:
-    """Switch to staged bundle `digest` and check it. Returns what `activate` prints.
+def make_current(state: State, digest: str, check: Smoke, gpu_map: GpuMap) -> dict[str, Any]:
+    """Switch to staged bundle `digest`, write the GPU map and check. Returns what `activate` prints.
 
     Raises `HostError` `smoke_failed` after having switched back, with the results in its answer.
     """
@@ -54,10 +66,10 @@ def make_current(state: State, digest: str, check: Smoke) -> dict[str, Any]:
     steps.reached(Step.VALIDATED)
     previous = generations.current(state)
     if previous and previous.digest == digest:
-        return _check_again(previous, check(contents))
+        return _check_again(previous, Checked(gpu_map(), check(contents)))
     generation = generations.add(state, digest)
-    results = _switch(state, generation, previous, lambda: check(contents))
-    return _answer(generation, previous, results)
+    checked = _switch(state, generation, previous, lambda: Checked(gpu_map(), check(contents)))
+    return _answer(generation, previous, checked)
 
 
 @contextmanager
@@ -68,6 +80,15 @@ def _ready(places: Places) -> Iterator[State]:
         generations.sweep(state)
         steps.reached(Step.OPENED)
         yield state
+
+
+def _gpu_map(places: Places, state: State) -> dict[str, Any]:
+    """What launches must know of GPUs, as it is now; `problem` says what is wrong with it."""
+    try:
+        said = import_module("fleetbox.hostside.gpu").refresh(places, state)
+    except Exception as problem:  # noqa: BLE001  # no spec and no library may keep a host from going back
+        return {"changed": False, "problem": escape(f"{type(problem).__name__}: {problem}")}
+    return {"changed": said["changed"], "problem": said["mig_problem"]}
 
 
 def _older(state: State, number: int | None) -> Generation:
@@ -100,26 +121,26 @@ def _contents(state: State, digest: str) -> Manifest:
 
 
 def _switch(
-    state: State, generation: Generation, previous: Generation | None, check: Callable[[], Results]
-) -> Results:
+    state: State, generation: Generation, previous: Generation | None, check: Callable[[], Checked]
+) -> Checked:
     pointers = generations.prepare(state, generation, previous)
     try:
         generations.switch(state, pointers)
-        results = check()
-        _refuse_failures(results, _answer(previous, previous, results, rolled_back=True))
+        checked = check()
+        _refuse_failures(checked.smoke, _answer(previous, previous, checked, rolled_back=True))
     except BaseException:
         generations.switch_back(state, pointers, generation)
         raise
     finally:
         generations.discard(state, pointers)
     steps.reached(Step.SMOKE_DONE)
-    return results
+    return checked
 
 
-def _check_again(active: Generation, results: Results) -> dict[str, Any]:
+def _check_again(active: Generation, checked: Checked) -> dict[str, Any]:
     """Nothing to switch; but a run killed before its checks may have made this generation current."""
-    answer = _answer(active, active, results)
-    _refuse_failures(results, answer)
+    answer = _answer(active, active, checked)
+    _refuse_failures(checked.smoke, answer)
     return {**answer, "changed": False}
 
 
@@ -135,13 +156,14 @@ def _refuse_failures(results: Results, answer: dict[str, Any]) -> None:
 
 
 def _answer(
-    generation: Generation | None, previous: Generation | None, results: Results, *, rolled_back: bool = False
+    generation: Generation | None, previous: Generation | None, checked: Checked, *, rolled_back: bool = False
 ) -> dict[str, Any]:
     return {
         "changed": True,
         "generation": generation and generation.number,
         "previous": previous and previous.number,
         "digest": generation and generation.digest,
-        "smoke": results,
+        "smoke": checked.smoke,
+        "gpu_map": checked.gpu_map,
         "rolled_back": rolled_back,
     }

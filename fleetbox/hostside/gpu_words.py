@@ -54,7 +54,7 @@ is_variable = _like("[A-Za-z_][A-Za-z0-9_]{0,127}")
 _is_qualified = _like(rf"{_LABEL}/{_LABEL}=[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?")
 _is_number = _like(_NUMBER % 9)
 _is_device_number = _like(f"-|{_NUMBER % 9}")
-_is_source = _like(r"/(etc|var/run)/cdi/[^/]+\.(json|yaml)")
+_is_source = _like(r"/(etc|var/run)/cdi/[^/]*\.(json|yaml)")
 
 # Record → what each of its words must be; the order is that of the file.
 RECORDS: dict[str, tuple[Check, ...]] = {

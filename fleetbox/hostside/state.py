@@ -71,7 +71,7 @@ def reading(places: Places) -> Iterator[State | None]:
 
 
 @contextmanager
-def opened(name: str, *, dir_fd: int) -> Iterator[int]:
+def opened(name: str, *, dir_fd: int | None) -> Iterator[int]:
     """A descriptor of directory `name`, which is not a link. Raises OSError."""
     fd = os.open(name, _DIRECTORY, dir_fd=dir_fd)
     try:

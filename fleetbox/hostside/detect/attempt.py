@@ -40,14 +40,21 @@ class Attempt(NamedTuple):
 class Prober:
     """Runs commands as `user`, or as an id of nobody's; as ourselves where we are not root. Never raises.
 
-    `timeout` limits each command and `budget` all of them, in seconds.
+    `timeout` limits each command and `budget` all of them, in seconds. `as_root`: for what only root sees.
     """
 
-    def __init__(self, user: str | None, *, timeout: float = TIMEOUT_S, budget: float = BUDGET_S) -> None:
+    def __init__(
+        self,
+        user: str | None,
+        *,
+        timeout: float = TIMEOUT_S,
+        budget: float = BUDGET_S,
+        as_root: bool = False,
+    ) -> None:
         self._timeout = timeout
         self._deadline = time.monotonic() + budget
         self._identity: dict[str, Any] = {}
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and not as_root:
             self._identity = self._resolve(user) if user else _identity(_UNPRIVILEGED, _UNPRIVILEGED)
 
     def attempt(self, argv: list[str]) -> Attempt:

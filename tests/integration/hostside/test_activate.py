@@ -1,6 +1,7 @@
 """Activation through the front door: what becomes current, what does not, and what is said about it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -49,6 +50,7 @@ def test_a_bundle_becomes_the_first_generation(host: HostTree, new: Built) -> No
         "previous": None,
         "digest": new.digest,
         "smoke": [{"check_id": "FBX-SBX-001", "status": "pass", "message": "said pass"}],
+        "gpu_map": {"changed": True, "problem": ""},
         "rolled_back": False,
         "repaired": False,
     }
@@ -154,6 +156,37 @@ def test_rolling_back_is_a_new_generation_of_the_old_content(host: HostTree, old
     assert host.enforces(old)
     assert host.run("rollback", "--to", "2").answer["generation"] == 4
     assert host.enforces(new)
+
+
+def test_every_switch_writes_the_gpu_map_anew(host: HostTree, old: Built, new: Built) -> None:
+    gpu_map = host.state / "gpu/map"
+    host.activate(old)
+    (host.root / "proc/driver/nvidia/gpus/0000:65:00.0").mkdir(parents=True)
+    for verb in (("activate", new.digest, "--bundle", "-"), ("rollback",)):
+        gpu_map.unlink()
+        done = host.run(*verb, stdin=new.tar)
+        assert done.answer["gpu_map"] == {"changed": True, "problem": ""}
+        assert gpu_map.exists()
+        assert (host.state / "gpu/locks/0000:65:00.0").exists()
+    assert host.activate(old).answer["gpu_map"] == {"changed": False, "problem": ""}
+
+
+def test_a_gpu_map_that_cannot_be_written_keeps_nothing_from_being_switched(
+    host: HostTree, old: Built, new: Built
+) -> None:
+    host.activate(old)
+    shutil.rmtree(host.state / "gpu")
+    (host.state / "gpu").write_text("in the way")
+    for verb, built in ((("activate", new.digest, "--bundle", "-"), new), (("rollback",), old)):
+        done = host.run(*verb, stdin=new.tar)
+        assert (done.code, host.enforces(built)) == (0, True)
+        assert done.answer["gpu_map"]["changed"] is False
+        assert f"cannot write below {host.state}" in done.answer["gpu_map"]["problem"]
+
+
+def test_a_failed_activation_says_what_came_of_the_gpu_map(host: HostTree, old: Built, new: Built) -> None:
+    host.activate(old)
+    assert host.activate(new, smoke="fail").answer["gpu_map"] == {"changed": False, "problem": ""}
 
 
 def test_rolling_back_to_content_that_fails_changes_nothing(host: HostTree, old: Built, new: Built) -> None:

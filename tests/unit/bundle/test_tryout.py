@@ -9,8 +9,11 @@ import pytest
 
 from fleetbox.bundle import tryout
 from fleetbox.errors import UsageError
+from fleetbox.hostside import gpu, gpu_map, paths
+from fleetbox.hostside.errors import HostError
 from fleetbox.policy import ResolvedPolicy, load_policy
-from fleetbox.targets import TARGETS
+from fleetbox.policy.words import GpuMode
+from fleetbox.targets import TARGETS, Artifact
 
 POLICY = Path(__file__).parents[3] / "policies" / "base.yml"
 
@@ -124,3 +127,71 @@ def test_without_a_home_it_says_what_to_set(policy: ResolvedPolicy, monkeypatch:
     with pytest.raises(UsageError, match="neither XDG_CACHE_HOME nor HOME") as caught:
         tryout.prepare(policy)
     assert "XDG_CACHE_HOME" in caught.value.hint
+
+
+def selecting(policy: ResolvedPolicy, **fields: object) -> ResolvedPolicy:
+    wanted = policy.devices.gpu.model_copy(update=fields)
+    return policy.model_copy(update={"devices": policy.devices.model_copy(update={"gpu": wanted})})
+
+
+class Compiled:
+    """A target whose plan is always the same: what the real one thinks of a selection is its own matter."""
+
+    def compile(self, _policy: ResolvedPolicy) -> tuple[Artifact, ...]:
+        return (Artifact(paths.LAUNCH_PLAN, b"plan"),)
+
+
+@pytest.fixture
+def any_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tryout, "TARGETS", {"bubblewrap": Compiled()})
+
+
+@pytest.mark.usefixtures("any_selection")
+@pytest.mark.parametrize(
+    ("fields", "needed"),
+    [
+        ({}, False),
+        ({"select": "all"}, False),
+        ({"select": ("0", "GPU-5a1b2c3d-0000-1111-2222-333344440000")}, False),
+        ({"select": ("0", "MIG-c7384736-a75d-5afc-978f-d2f1294409fd")}, True),
+        ({"select": ("nvidia.com/gpu=0",)}, True),
+        ({"vendors": ("amd", "cdi")}, True),
+        ({"vendors": ("cdi",), "mode": GpuMode.NONE}, False),
+    ],
+)
+def test_a_gpu_map_lies_beside_the_plan_where_the_policy_needs_one(
+    policy: ResolvedPolicy, fields: dict[str, object], needed: bool
+) -> None:
+    changed = selecting(policy, **fields)
+    assert tryout.needs_gpu_map(changed) is needed
+    beside = tryout.prepare(changed).with_name(paths.TRYOUT_GPU_MAP)
+    assert beside.exists() is needed
+    if needed:
+        gpu_map.decode(beside.read_bytes())
+
+
+@pytest.mark.usefixtures("any_selection")
+def test_another_map_of_the_machine_makes_another_directory(
+    policy: ResolvedPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cdi = selecting(policy, vendors=("cdi",))
+    first = tryout.prepare(cdi)
+    other = gpu_map.GpuMap(notes=("another machine",))
+    made = gpu.Composed(other, gpu_map.encode(other), (), "", ())
+    monkeypatch.setattr(gpu, "compose", lambda _: made)
+    second = tryout.prepare(cdi)
+    assert second.parent != first.parent
+    assert second.with_name(paths.TRYOUT_GPU_MAP).read_bytes() == made.data
+
+
+@pytest.mark.usefixtures("any_selection")
+def test_a_map_that_cannot_be_made_is_said_with_its_remedy(
+    policy: ResolvedPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise HostError("cdi_too_many", "too many specs", hint="remove some")
+
+    monkeypatch.setattr(gpu, "compose", refuse)
+    with pytest.raises(UsageError, match="too many specs") as caught:
+        tryout.prepare(selecting(policy, vendors=("cdi",)))
+    assert caught.value.hint == "remove some"

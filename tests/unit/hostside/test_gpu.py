@@ -13,6 +13,7 @@ from fleetbox.facts import GpuDevice
 from fleetbox.hostside.detect import gpu
 from fleetbox.hostside.detect.attempt import Attempt, Prober
 from fleetbox.hostside.detect.gpu.remedies import remedy
+from fleetbox.hostside.gpu_map import GpuMap, Mig, encode
 from fleetbox.hostside.paths import Places
 
 INFORMATION = """\
@@ -245,7 +246,21 @@ def test_mig_instances_that_exist_come_with_their_two_rights(host: Host) -> None
     host.plant("/proc/driver/nvidia/capabilities/gpu0/mig/gi1/ci0/access", "DeviceFileMinor: 13\n")
     [device] = host.detect()["devices"]
     nodes = ["/dev/nvidia-caps/nvidia-cap12", "/dev/nvidia-caps/nvidia-cap13"]
-    assert device["mig"] == [{"gpu_instance": 1, "compute_instance": 0, "nodes": nodes}]
+    assert device["mig"] == [{"gpu_instance": 1, "compute_instance": 0, "nodes": nodes, "uuid": ""}]
+
+
+def test_the_uuids_of_mig_instances_are_those_of_the_gpu_map(host: Host) -> None:
+    host.nvidia("0000:01:00.0", 0)
+    host.plant("/proc/driver/nvidia-caps/mig-minors", "gpu0/gi1/access 12\ngpu0/gi1/ci0/access 13\n")
+    host.plant("/proc/driver/nvidia/capabilities/gpu0/mig/gi1/ci0/access", "DeviceFileMinor: 13\n")
+    of_another = GpuMap((Mig("MIG-other", "0000:02:00.0", 1, 0), Mig("MIG-gone", "0000:01:00.0", 1, 1)))
+    for known, uuid in ((of_another, ""), (GpuMap((Mig("MIG-this", "0000:01:00.0", 1, 0),)), "MIG-this")):
+        host.plant("/var/lib/fleetbox/gpu/map", encode(known).decode())
+        [instance] = host.detect()["devices"][0]["mig"]
+        assert instance["uuid"] == uuid
+        GpuDevice.model_validate(host.detect()["devices"][0])
+    host.plant("/var/lib/fleetbox/gpu/map", "damaged")
+    assert host.detect()["devices"][0]["mig"][0]["uuid"] == ""
 
 
 def test_broken_driver_words_are_no_crash(host: Host) -> None:

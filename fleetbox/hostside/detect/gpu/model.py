@@ -16,11 +16,15 @@ TEXT_MAX = 100
 
 
 class Mig(NamedTuple):
-    """One MIG compute instance; `nodes` are the two capabilities that open it, beside its GPU's own."""
+    """One MIG compute instance; `nodes` are the two capabilities that open it, beside its GPU's own.
+
+    uuid: "" where `fleetbox-host gpu` has not learned it; nothing in /proc says it.
+    """
 
     gpu_instance: int
     compute_instance: int
     nodes: list[str]
+    uuid: str = ""
 
 
 class Gpu(NamedTuple):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 
+from fleetbox.hostside import gpu_map, paths, records
 from fleetbox.hostside.detect import files
 from fleetbox.hostside.detect.gpu import health, pci
 from fleetbox.hostside.detect.gpu.health import Needs, Opens
 from fleetbox.hostside.detect.gpu.model import TEXT_MAX, Gpu, Mig
+from fleetbox.hostside.gpu_map import MapInvalid
 from fleetbox.hostside.paths import Places
 
 PROC = "/proc/driver/nvidia"
@@ -38,7 +40,7 @@ def gpus(places: Places, opens: Opens) -> list[Gpu]:
         name = said.get("model") or _unnamed(display)
         found.append(
             Gpu("nvidia", name, said.get("uuid", ""), said.get("pci") or address, minor, driver,
-                list(needs.nodes), *verdict, _mig(places, minors, minor))
+                list(needs.nodes), *verdict, _mig(places, minors, minor, said.get("pci") or address))
         )  # fmt: skip
     return found or _left_over(places, opens, driver)
 
@@ -84,11 +86,24 @@ def _mig_minors(places: Places) -> dict[tuple[int, int, int | None], str]:
     return found
 
 
-def _mig(places: Places, minors: dict[tuple[int, int, int | None], str], minor: int | None) -> list[Mig]:
+def _mig(
+    places: Places, minors: dict[tuple[int, int, int | None], str], minor: int | None, address: str
+) -> list[Mig]:
     """There are numbers for all that could be made; what has been made has its rights in /proc."""
     found = []
     for (gpu, gi, ci), node in minors.items():
         made = places.under(f"{PROC}/capabilities/gpu{gpu}/mig/gi{gi}/ci{ci}/access")
         if gpu == minor and ci is not None and (gpu, gi, None) in minors and os.path.exists(made):
             found.append(Mig(gi, ci, [minors[gpu, gi, None], node]))
-    return sorted(found)
+    uuids = _uuids(places, address.lower()) if found else {}
+    return sorted(one._replace(uuid=uuids.get(one[:2], "")) for one in found)
+
+
+def _uuids(places: Places, address: str) -> dict[tuple[int, ...], str]:
+    """Those of a GPU's instances by place, as the GPU map has them: facts ask no library."""
+    try:
+        with open(places.under(paths.GPU_MAP), "rb") as file:
+            content = gpu_map.decode(file.read(records.GPU_MAP.limit + 1))
+    except (OSError, MapInvalid):
+        return {}
+    return {(mig.gi, mig.ci): mig.uuid for mig in content.mig if mig.pci == address}

@@ -13,7 +13,7 @@ import yaml  # noqa: F401  # as on the control machine; hosts have the distribut
 
 from fleetbox.hostside.cdi import folder, registry, yaml_text
 from fleetbox.hostside.errors import HostError
-from fleetbox.hostside.gpu_map import Device, Refused, Source
+from fleetbox.hostside.gpu_map import Device, GpuMap, Refused, Source, decode, encode
 from fleetbox.hostside.paths import Places
 
 REPO = Path(__file__).resolve().parents[4]
@@ -87,6 +87,13 @@ def test_every_spec_is_a_source_with_size_and_checksum(tree: Tree) -> None:
         Source("/etc/cdi/large.json", folder.SPEC_MAX + 5, f"{zlib.crc32(b' ' * folder.SPEC_MAX):08x}"),
         Source("/var/run/cdi/a.json", len(whole), f"{zlib.crc32(whole.encode()):08x}"),
     )
+
+
+def test_a_spec_without_a_name_before_its_ending_is_one(tree: Tree) -> None:
+    tree.plant("/etc/cdi/.json", spec("x", "/dev/x"))
+    found = tree.read()
+    assert [source.path for source in found.sources] == ["/etc/cdi/.json"]
+    assert decode(encode(GpuMap(sources=found.sources, devices=found.devices))).devices == found.devices
 
 
 def test_a_broken_spec_takes_nothing_else_with_it(tree: Tree) -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # noqa: F401  # as on the control machine; hosts have the distribution's
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleetbox.hostside.cdi import spec
-from fleetbox.hostside.cdi.translate import translate
-from fleetbox.hostside.gpu_map import Device, Entry, Mount, Node, Refused, Variable
+from fleetbox.hostside.cdi.fields import SpecInvalid
+from fleetbox.hostside.cdi.translate import short, translate
+from fleetbox.hostside.gpu_map import Device, Entry, GpuMap, Mount, Node, Refused, Variable, decode, encode
 
 GOOD = Path(__file__).parent / "good"
 
@@ -282,3 +285,33 @@ def test_all_reasons_come_at_once_and_fit() -> None:
     many = reason(deviceNodes=[{"path": f"/dev/sda{number}"} for number in range(100)])
     assert len(many) == 500
     assert many.endswith("...")
+
+
+TEXTS = st.text(max_size=30) | st.sampled_from(
+    ["/", "/dev/", "/dev/mem", "../x", "PATH=", "=", "a" * 600, "\u202e"]
+)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_whatever_a_spec_asks_for_a_map_can_hold_what_comes_of_it(data: st.DataObject) -> None:
+    """Every text of a good spec replaced in turn; what is still a spec is translated and written."""
+    path = data.draw(st.sampled_from(sorted(GOOD.iterdir())))
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: changed(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return list(map(changed, value))
+        rarely = isinstance(value, str) and data.draw(st.integers(0, 9)) == 0
+        return data.draw(TEXTS) if rarely else value
+
+    value = changed(yaml.safe_load(path.read_text()))
+    try:
+        parsed = spec.parse(json.dumps(value).encode(), "x.json")
+    except SpecInvalid:
+        return
+    made = [translate(parsed.edits, device) for device in parsed.devices]
+    notes = tuple(short(text) for _, said in made for text in said)
+    content = GpuMap(devices=tuple(entry for entry, _ in made), notes=notes)
+    assert decode(encode(content)) == content

@@ -1,0 +1,51 @@
+"""The UUIDs of MIG instances: only NVIDIA's library knows them; it is asked in a process that may hang."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+from fleetbox.hostside.detect.attempt import Prober
+from fleetbox.hostside.gpu_map import Mig
+from fleetbox.hostside.gpu_words import is_pci, is_uuid
+from fleetbox.hostside.text import escape
+
+LIBRARY = "libnvidia-ml.so.1"
+TIMEOUT_S = 10.0
+_UNKNOWN = "so policies cannot select them by UUID"
+_INSTANCES_MAX = 1024
+
+
+def instances(library: str, *, timeout: float = TIMEOUT_S) -> tuple[tuple[Mig, ...], str]:
+    """All of this machine by `library`, sorted by place; or none, and why."""
+    # As ourselves: an administrator may have closed the rights to instances to everybody else.
+    prober = Prober(None, timeout=timeout, budget=timeout, as_root=True)
+    ran = prober.attempt([sys.executable, "-I", "-S", "-c", _program(), library])
+    if not ran.ok:
+        return (), f"{library}: {ran.said}; {_UNKNOWN}"
+    try:
+        answer = json.loads(ran.printed)
+        if isinstance(answer, str):
+            return (), escape(f"{library}: {answer[:200]}; {_UNKNOWN}")
+        found = [_mig(words) for words in answer[:_INSTANCES_MAX]]
+    except (ValueError, TypeError):
+        return (), f"{library} gave an answer that is none; {_UNKNOWN}"
+    return tuple(sorted(found, key=lambda mig: (mig.pci, mig.gi, mig.ci))), ""
+
+
+def _mig(words: list[Any]) -> Mig:
+    """Raises ValueError or TypeError."""
+    uuid, domain, bus, device, gi, ci = words
+    mig = Mig(uuid, f"{domain:04x}:{bus:02x}:{device:02x}.0", gi, ci)
+    if not (is_uuid(uuid) and is_pci(mig.pci) and gi >= 0 and ci >= 0):
+        raise ValueError
+    return mig
+
+
+def _program() -> str:
+    """Read, not imported: not every Python has ctypes."""
+    name = "fleetbox.hostside.nvml"
+    found: Any = find_spec(name)
+    return str(found.loader.get_source(name))
