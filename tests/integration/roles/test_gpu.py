@@ -140,7 +140,7 @@ def test_where_nothing_can_make_the_nodes_that_is_said_and_no_failure(role: Role
     role.put_aside("nvidiactl", "nvidia-uvm")
     run = role.run()
     assert run.ended_well(role.host), run.output
-    assert "lacks /dev/nvidiactl, /dev/nvidia-uvm. Remedy: install nvidia-modprobe" in words(run)
+    assert "lacks /dev/nvidia-uvm, /dev/nvidiactl. Remedy: install nvidia-modprobe" in words(run)
     assert role.has(RULE)
 
 
