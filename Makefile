@@ -107,6 +107,7 @@ generate: setup ## rewrite what is generated: JSON Schema, references, role tabl
 
 bench-launch: packages-test setup ## cost of a launch beside raw bwrap and peers, interleaved
 	$(BIN)/python -m bench.launch
+	$(BIN)/python -m bench.gpus
 
 bench-peers: ## install codex and srt from npm into build/peers, for bench-launch and escape-report
 	$(call need_packages,ripgrep socat)

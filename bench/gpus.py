@@ -1,0 +1,107 @@
+"""What GPUs add to a launch: `fleetbox-run -- true` on a machine that shows eight of them, beside raw bubblewrap.
+
+The machine is that of the tests (tests/support/hosts/gpus.py, nvidia8): forty nodes without a driver, NVIDIA's
+/proc and a bus, bound over this machine's in a mount namespace of the bench. So opening a node costs less than
+with a driver; finding, choosing and binding them costs what it costs everywhere. Raw bubblewrap binds the same
+nodes, which it is told: it looks for none. With AF_UNIX, which a GPU needs, sockets of the host are masked too:
+"no GPU, AF_UNIX" is the row to compare with. See bench/launch.py for how rows are measured.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO))
+
+from bench.launch import UID, Scene, become_unprivileged, bench_plan, raw_command  # noqa: E402  (see above)
+from bench.rows import Row, interleave, table  # noqa: E402
+from tests.support.hosts import driver, gpus, hooks, namespaces  # noqa: E402
+from tests.support.hosts.spec import Gpu, HostSpec  # noqa: E402
+from tests.support.plans import Op, Plan  # noqa: E402
+
+MACHINE = HostSpec.of("bench", gpu="nvidia8")
+FIRST = gpus.MACHINES[Gpu.NVIDIA8].nvidia[0].uuid
+
+
+def show_machine(folder: Path) -> None:
+    """In a mount namespace of this process alone."""
+    namespaces.unshare(namespaces.NEWNS)
+    namespaces.make_private()
+    binds, dev, proc = folder / "binds", folder / "dev", folder / "proc"
+    for place in (binds, dev, proc):
+        place.mkdir()
+    driver.write(gpus.MACHINES[MACHINE.gpu], binds)
+    namespaces.mount("proc", str(proc), "proc")  # an untouched one, or no sandbox may mount its own
+    os.chdir("/")
+    driver.show(gpus.MACHINES[MACHINE.gpu], str(binds))
+    namespaces.mount("tmpfs", str(dev), "tmpfs")
+    hooks.devices(MACHINE, dev)
+    dev.chmod(0o755)
+    namespaces.bind(str(dev), "/dev")
+
+
+def launch(scene: Scene, name: str, ops: Sequence[Op], head: dict[str, str]) -> list[str]:
+    plain = bench_plan()
+    plan = Plan([*ops, *plain.ops], head, filter=plain.filter).write(scene.home / f"plan-{name}", UID)
+    return [str(scene.program), "--plan", str(plan)]
+
+
+def compare(scene: Scene, rounds: int) -> None:
+    wanted: list[Op] = [("gpu-vendor", "nvidia"), ("gpu-profile", "compute")]
+    cases = {
+        "no GPU, no AF_UNIX": launch(scene, "none", [], {}),
+        "no GPU, AF_UNIX": launch(scene, "sockets", [], {"unix-sockets": "private"}),
+        "eight GPUs": launch(scene, "eight", wanted, {"gpu": "auto", "unix-sockets": "auto"}),
+        "one of eight GPUs": launch(
+            scene, "one", [*wanted, ("gpu-select", FIRST)], {"gpu": "auto", "unix-sockets": "auto"}
+        ),
+        "eight GPUs, graphics": launch(
+            scene, "graphics", [wanted[0], ("gpu-profile", "graphics")], {"gpu": "auto", "unix-sockets": "auto"}
+        ),
+    }
+    for name, words in cases.items():
+        raw = raw_command(f"bwrap: {name}", words, scene.workspace, scene.env)
+        print(f"\n{name}: {raw.argv.count('--dev-bind')} nodes")
+        rows = [raw, Row(f"fleetbox-run: {name}", [*words, "--", "true"], scene.env)]
+        interleave(rows, rounds, scene.workspace)
+        table(rows, raw)
+    sys.stdout.flush()
+
+
+def measure(folder: Path, program: Path, rounds: int) -> int:
+    """In a child, because it becomes the unprivileged user for good."""
+    show_machine(folder)
+    home = folder / "home"
+    home.mkdir()
+    folder.chmod(0o755)
+    scene = Scene(home, program)
+    scene.make()
+    become_unprivileged(home)
+    compare(scene, rounds)
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--launcher", type=Path, default=None)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("bench.gpus makes device nodes: run it as root")
+    program = options.launcher or REPO / "fleetbox" / "bin" / f"fleetbox-run-linux-{os.uname().machine}"
+    with tempfile.TemporaryDirectory(prefix="fleetbox-bench-", dir="/var/tmp") as name:
+        child = os.fork()
+        if child == 0:
+            os._exit(measure(Path(name), program, options.rounds))
+        _, status = os.waitpid(child, 0)
+    shutil.rmtree(f"/tmp/fleetbox-{UID}", ignore_errors=True)  # noqa: S108  (the launcher's own place)
+    raise SystemExit(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()
