@@ -1,10 +1,10 @@
-"""What GPUs add to a launch: `fleetbox-run -- true` on a machine that shows eight of them, beside raw bubblewrap.
+"""What GPUs add to a launch: `fleetbox-run -- true` where eight of them show, beside raw bubblewrap.
 
-The machine is that of the tests (tests/support/hosts/gpus.py, nvidia8): forty nodes without a driver, NVIDIA's
-/proc and a bus, bound over this machine's in a mount namespace of the bench. So opening a node costs less than
-with a driver; finding, choosing and binding them costs what it costs everywhere. Raw bubblewrap binds the same
-nodes, which it is told: it looks for none. With AF_UNIX, which a GPU needs, sockets of the host are masked too:
-"no GPU, AF_UNIX" is the row to compare with. See bench/launch.py for how rows are measured.
+The machine is that of the tests (tests/support/hosts/gpus.py, nvidia8): forty nodes without a driver,
+NVIDIA's /proc and a bus, bound over this machine's in a mount namespace of the bench. So opening a node costs
+less than with a driver; finding, choosing and binding them costs what it costs everywhere. Raw bubblewrap
+binds the same nodes, which it is told: it looks for none. With AF_UNIX, which a GPU needs, host sockets are
+masked too: "no GPU, AF_UNIX" is the row to compare with. bench/launch.py says how rows are measured.
 """
 
 import argparse
@@ -52,17 +52,15 @@ def launch(scene: Scene, name: str, ops: Sequence[Op], head: dict[str, str]) -> 
 
 
 def compare(scene: Scene, rounds: int) -> None:
-    wanted: list[Op] = [("gpu-vendor", "nvidia"), ("gpu-profile", "compute")]
+    nvidia: Op = ("gpu-vendor", "nvidia")
+    compute: list[Op] = [nvidia, ("gpu-profile", "compute")]
+    auto = {"gpu": "auto", "unix-sockets": "auto"}
     cases = {
         "no GPU, no AF_UNIX": launch(scene, "none", [], {}),
         "no GPU, AF_UNIX": launch(scene, "sockets", [], {"unix-sockets": "private"}),
-        "eight GPUs": launch(scene, "eight", wanted, {"gpu": "auto", "unix-sockets": "auto"}),
-        "one of eight GPUs": launch(
-            scene, "one", [*wanted, ("gpu-select", FIRST)], {"gpu": "auto", "unix-sockets": "auto"}
-        ),
-        "eight GPUs, graphics": launch(
-            scene, "graphics", [wanted[0], ("gpu-profile", "graphics")], {"gpu": "auto", "unix-sockets": "auto"}
-        ),
+        "eight GPUs": launch(scene, "eight", compute, auto),
+        "one of eight GPUs": launch(scene, "one", [*compute, ("gpu-select", FIRST)], auto),
+        "eight GPUs, graphics": launch(scene, "drawing", [nvidia, ("gpu-profile", "graphics")], auto),
     }
     for name, words in cases.items():
         raw = raw_command(f"bwrap: {name}", words, scene.workspace, scene.env)

@@ -23,7 +23,7 @@ from build import HERE, REPO, sources, version
 FUZZ = HERE / "fuzz"
 OUTPUT = REPO / "build" / "fuzz"
 CORPORA = FUZZ / "corpus"
-TARGETS = ("plan", "record", "mountlist", "pattern", "git", "sockets")
+TARGETS = ("plan", "record", "mountlist", "pattern", "git", "sockets", "gpumap")
 CLANGS = ("clang", *(f"clang-{number}" for number in range(21, 13, -1)))
 SANITIZE = (
     *("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-fno-omit-frame-pointer", "-fno-strict-aliasing"),

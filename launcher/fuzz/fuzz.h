@@ -21,4 +21,7 @@ void fuzz_check(int holds, const char *what);
 /* One input; the fuzzer's entry, and what replay.c calls for every file of a corpus. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
+/* The bytes as the payload of a file of records whose head is right, for free(). */
+char *fuzz_seal(const char *magic, const uint8_t *bytes, size_t length, size_t *size);
+
 #endif

@@ -8,6 +8,7 @@ import random
 import struct
 from pathlib import Path
 
+from fleetbox.hostside import gpu_map
 from tests.support.plans import Op, Plan
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -16,6 +17,9 @@ FLIPS = 6
 
 OPS: list[Op] = [
     ("gpu-vendor", "nvidia"),
+    ("gpu-select", "GPU-5a1b2c3d-8e4f-4a6b-9c7d-1e2f3a4b5c6d"),
+    ("gpu-profile", "graphics"),
+    ("gpu-exclusive", "yes"),
     ("device", "/dev/kfd"),
     ("rule", "write", "${HOME}/.cache"),
     ("rule", "none", "${WORKSPACE}/private"),
@@ -41,6 +45,21 @@ UNIX = (
 TABLE = (
     b"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
     b"23 22 0:21 / /proc rw,nosuid - proc proc rw\n30 22 0:30 /a\\040b /mnt/c\\134d ro - tmpfs tmpfs ro\n"
+)
+MAP = gpu_map.GpuMap(
+    (gpu_map.Mig("MIG-11111111-2222-5333-8444-555555555510", "0000:65:00.0", 1, 0),),
+    (gpu_map.Source("/etc/cdi/vendor.json", 23, "0123abcd"),),
+    (
+        gpu_map.Device(
+            "vendor.example/gpu=0",
+            (gpu_map.Node("/dev/nvidia0", "/dev/nvidia0", 195, 0),),
+            (gpu_map.Mount("/usr/lib/vendor", "/usr/lib/vendor"),),
+            (gpu_map.Variable("CUDA_X", "1"),),
+            (44,),
+        ),
+        gpu_map.Refused("vendor.example/gpu=1", "it has a hook"),
+    ),
+    ("a hook is ignored",),
 )
 
 
@@ -85,6 +104,7 @@ SEEDS: dict[str, list[bytes]] = {
         b'[core]\n\thooksPath = "hooks dir"\n[user]\n\tname = x\n[core] hookspath=/x # y\n',
     ],
     "sockets": [UNIX, TABLE],
+    "gpumap": [gpu_map.encode(MAP), gpu_map.encode(MAP).split(b"\0", 4)[4], gpu_map.encode(gpu_map.GpuMap())],
 }
 
 

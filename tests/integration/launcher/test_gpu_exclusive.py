@@ -1,4 +1,4 @@
-"""devices.gpu.exclusive: who has a GPU alone has it alone among all sandboxes of the machine, whoever's they are."""
+"""devices.gpu.exclusive: a GPU of one's own, among all sandboxes of the machine, whoever's they are."""
 
 import subprocess
 from collections.abc import Iterator

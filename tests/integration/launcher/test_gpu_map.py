@@ -1,7 +1,7 @@
-"""MIG instances by UUID and CDI devices by name: what only the GPU map tells a launch, on hosts with whole GPUs.
+"""MIG instances by UUID and CDI devices by name: what only the GPU map tells a launch.
 
-The map's bytes are made here by what `fleetbox-host gpu` makes them with; that it reads specifications and NVML
-rightly is shown in tests/unit/hostside.
+The map's bytes are made here by what `fleetbox-host gpu` makes them with; that it reads specifications and
+NVML rightly is shown in tests/unit/hostside.
 """
 
 import json
