@@ -76,6 +76,7 @@ class Refused(NamedTuple):
 
 
 Entry = Union[Device, Refused]
+DEVICES_MAX = 4096
 
 
 class GpuMap(NamedTuple):
@@ -92,6 +93,8 @@ Record = Sequence[str]
 
 def encode(content: GpuMap) -> bytes:
     """Raises MapInvalid for a value that the launcher would refuse."""
+    if len(content.devices) > DEVICES_MAX:
+        raise MapInvalid(f"{len(content.devices)} CDI devices; it holds at most {DEVICES_MAX}")
     records = list(_records(content))
     for record in records:
         _check(record)

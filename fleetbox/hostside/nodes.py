@@ -15,11 +15,12 @@ NEVER = re.compile(
 )
 # Provided by the sandbox itself, private and with the right modes.
 PROVIDED = re.compile("/dev/(null|zero|full|random|urandom|tty|shm|fd|stdin|stdout|stderr)")
-# Only by a policy's own word: other programs' memory, virtual machines, devices that people type on.
+# Only by a policy's own word: other programs' memory, virtual machines, devices that people type on; and
+# names that are another node's, or that anybody can make.
 BY_NAME_ONLY = re.compile(
     r"/dev/(nvidia-caps/nvidia-cap[12]|nvidia-caps-imex-channels(/.*)?|nvidia-fs\S*|nvidia-nvswitch\S*"
     r"|nvidia-nvlink\S*|nvidia-vgpu\S*|gdrdrv|infiniband(/.*)?|kvm|vfio(/.*)?|vhost-\S*|net/tun|fuse"
-    r"|snd/.*|bus/usb/.*|input/.*|hidraw[0-9]+|video[0-9]+|rtc[0-9]*|tpm\S*|nbd[0-9]+|sr[0-9]+|char/.*)"
+    r"|snd/.*|bus/usb/.*|input/.*|hidraw[0-9]+|video[0-9]+|rtc[0-9]*|tpm\S*|nbd[0-9]+|sr[0-9]+|char/.*|fd/.*|shm/.*|mqueue/.*)"
 )
 # Of a screen. Generators list them with every GPU, and no computation needs them.
 DISPLAY = re.compile(r"/dev/(dri/(card|controlD)[0-9]+|nvidia-modeset)")

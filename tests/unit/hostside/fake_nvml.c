@@ -1,11 +1,17 @@
-/* A stand-in for libnvidia-ml.so.1, for tests alone: three GPUs, of which the second has two MIG instances. It shows
- * that the questions are asked as NVIDIA's header says and that the answers are understood; it is no driver. */
+/* A stand-in for libnvidia-ml.so.1, for tests alone: three GPUs, of which the second has two MIG instances, GI_0/0 and
+ * GI_1/1. It shows that the questions are asked as NVIDIA's header says and that the answers are understood; it is
+ * no driver. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #ifndef BEHAVIOUR
 #define BEHAVIOUR 0
+#endif
+#ifndef BUS
+#define BUS 0x66
+#define GI_0 13
+#define GI_1 3
 #endif
 enum { WELL, HANGS, FAILS, LIES };
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, UNKNOWN = 999 };
@@ -43,7 +49,7 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, struct device **device) {
 int nvmlDeviceGetPciInfo_v3(struct device *device, struct pci *pci) {
     memset(pci, 0, sizeof *pci);
     pci->domain = device->gpu == 2 ? 0x10000 : 0;
-    pci->bus = 0x65 + (unsigned)device->gpu;
+    pci->bus = BUS - 1 + (unsigned)device->gpu;
     snprintf(pci->address, sizeof pci->address, "%08X:%02X:00.0", pci->domain, pci->bus);
     return SUCCESS;
 }
@@ -69,7 +75,7 @@ int nvmlDeviceGetUUID(struct device *device, char *uuid, unsigned size) {
 }
 
 int nvmlDeviceGetGpuInstanceId(struct device *device, unsigned *id) {
-    *id = device->instance == 0 ? 13 : 3;
+    *id = device->instance == 0 ? GI_0 : GI_1;
     return SUCCESS;
 }
 

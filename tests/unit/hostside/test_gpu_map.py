@@ -160,3 +160,5 @@ def test_what_does_not_fit_is_not_written() -> None:
     mount = Mount("/" + "/".join(["a" * 200] * 15), "/b")
     with pytest.raises(MapInvalid, match="holds at most"):
         encode(GpuMap(devices=(Device("a/b=c", mounts=(mount,) * 1500),)))
+    with pytest.raises(MapInvalid, match="4097 CDI devices"):
+        encode(GpuMap(devices=tuple(Device(f"a/b={number}") for number in range(4097))))

@@ -159,7 +159,18 @@ NEVER = (
         "gdrdrv",
         "infiniband/uverbs0",
     ),
-    *("kvm", "vfio/vfio", "vfio/12", "fuse", "input/event0", "net/tun", "vhost-net"),
+    *(
+        "kvm",
+        "vfio/vfio",
+        "vfio/12",
+        "fuse",
+        "input/event0",
+        "net/tun",
+        "vhost-net",
+        "char/1:1",
+        "fd/3",
+        "shm/x",
+    ),
 )
 
 
