@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from fleetbox.hostside.checks import CHECKS
-from fleetbox.policy import Access, GpuMode, Mode, NetworkMode, ResolvedPolicy, Tmp
+from fleetbox.policy import Access, GpuMode, Mode, NetworkMode, ResolvedPolicy, Tmp, UnixSockets
 from fleetbox.policy.explain import explain
 
 CheckPlan = dict[str, Any]
@@ -126,9 +126,27 @@ def _host_processes(policy: ResolvedPolicy) -> Params:
 
 
 def _gpu(policy: ResolvedPolicy) -> Params:
+    """What a host derives its GPUs from: a selection of indices, UUIDs and addresses means others on each."""
     gpu = policy.devices.gpu
-    vendors = [] if gpu.mode is GpuMode.NONE else [str(vendor) for vendor in gpu.vendors]
-    return {"gpu": str(gpu.mode), "vendors": vendors, "allowed": list(policy.devices.allow)}
+    none = gpu.mode is GpuMode.NONE
+    return {
+        "gpu": str(gpu.mode),
+        "vendors": [] if none else [str(vendor) for vendor in gpu.vendors],
+        "select": gpu.select if gpu.select == "all" else list(gpu.select),
+        "profile": str(gpu.profile),
+        "allowed": list(policy.devices.allow),
+    }
+
+
+def _gpu_library(policy: ResolvedPolicy) -> Params:
+    return {**_gpu(policy), "sockets": policy.process.unix_sockets is not UnixSockets.NONE}
+
+
+def _gpu_process(policy: ResolvedPolicy) -> Params:
+    """With the parameters of the checks that are made once more by the process that uses a GPU."""
+    planned = {check: _PARAMS[check](policy) for check in _BESIDE_A_GPU}
+    parts = {check: params for check, params in planned.items() if "not_applicable" not in params}
+    return {**_gpu(policy), "parts": parts}
 
 
 def _environment(policy: ResolvedPolicy) -> Params:
@@ -144,6 +162,7 @@ def _in_force(policy: ResolvedPolicy) -> Params:
     return {"digest": policy.digest}
 
 
+_BESIDE_A_GPU = ("FBX-NET-001", "FBX-NET-004", "FBX-FS-001", "FBX-FS-005")
 _WITHOUT_A_SANDBOX = ("FBX-SBX-001", "FBX-SBX-002", "FBX-POL-001")
 _PARAMS: dict[str, Callable[[ResolvedPolicy], Params]] = {
     "FBX-SBX-001": _host_mounts,
@@ -160,6 +179,10 @@ _PARAMS: dict[str, Callable[[ResolvedPolicy], Params]] = {
     "FBX-NS-002": _host_mounts,
     "FBX-NS-003": _host_processes,
     "FBX-GPU-001": _gpu,
+    "FBX-GPU-002": _gpu_library,
+    "FBX-GPU-003": _gpu,
+    "FBX-GPU-004": _gpu_process,
+    "FBX-GPU-005": _gpu_library,
     "FBX-ENV-001": _environment,
     "FBX-POL-001": _in_force,
 }

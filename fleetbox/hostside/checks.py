@@ -40,7 +40,11 @@ CHECKS: tuple[Check, ...] = (
     Check("FBX-NS-003", HIGH),
     Check("FBX-SYS-001", HIGH),
     Check("FBX-SYS-002", MEDIUM),
-    Check("FBX-GPU-001", HIGH),
+    Check("FBX-GPU-001", HIGH, 2),
+    Check("FBX-GPU-002", HIGH),
+    Check("FBX-GPU-003", HIGH),
+    Check("FBX-GPU-004", HIGH),
+    Check("FBX-GPU-005", MEDIUM),
     Check("FBX-ENV-001", HIGH),
     Check("FBX-POL-001", CRITICAL),
 )

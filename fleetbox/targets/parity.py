@@ -49,7 +49,7 @@ class Row(Evidence):
 
 _ENFORCED, _PARTIAL, _IMPOSSIBLE, _NOT_BUILT = State
 _LAUNCHER = "tests/integration/launcher"
-_GPUS = ("FBX-GPU-001", f"{_LAUNCHER}/test_gpu_matrix.py")
+_GPUS = ("FBX-GPU-001", "FBX-GPU-002", f"{_LAUNCHER}/test_gpu_matrix.py")
 _REFUSED = ("tests/unit/targets/test_parity.py",)
 
 PARITY: tuple[Row, ...] = (
@@ -274,21 +274,21 @@ PARITY: tuple[Row, ...] = (
         "devices.gpu.mode",
         _ENFORCED,
         "device nodes bound at launch, or refused",
-        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
+        shown=("FBX-GPU-001", "FBX-GPU-003", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
     ),
     Row(
         "devices.gpu.vendors",
         _ENFORCED,
         "the nodes of CUDA",
         "nvidia",
-        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
+        shown=("FBX-GPU-001", "FBX-GPU-002", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
     ),
     Row(
         "devices.gpu.vendors",
         _ENFORCED,
         "/dev/dxg and its libraries",
         "wsl",
-        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_odd_hosts.py"),
+        shown=("FBX-GPU-001", "FBX-GPU-002", f"{_LAUNCHER}/test_on_odd_hosts.py"),
     ),
     Row("devices.gpu.vendors", _ENFORCED, "kfd and render nodes", "amd", shown=_GPUS),
     Row("devices.gpu.vendors", _ENFORCED, "render nodes", "intel", shown=_GPUS),
@@ -315,7 +315,7 @@ PARITY: tuple[Row, ...] = (
         _ENFORCED,
         "the nodes that compute needs",
         "compute",
-        shown=("FBX-GPU-001", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
+        shown=("FBX-GPU-001", "FBX-GPU-002", f"{_LAUNCHER}/test_on_gpu_hosts.py"),
     ),
     Row("devices.gpu.profile", _ENFORCED, "also render nodes and modeset, no cards", "graphics", shown=_GPUS),
     Row(

@@ -1,8 +1,9 @@
 """The program that tries things, the same inside the sandbox and outside it.
 
 Its *source* is sent on stdin of `python3 -I -S -`, so it imports the standard library only and nothing of
-fleetbox: the sandbox may hide the rest. Every attempt runs in a forked child of its own, because a filter
-may kill it and a namespace call would change it for the next one.
+fleetbox: the sandbox may hide the rest. Modules sent beside it (`launch.py`) add operations of their own.
+Every attempt runs in a forked child of its own, because a filter may kill it and a namespace call would
+change it for the next one.
 """
 
 from __future__ import annotations
@@ -348,10 +349,11 @@ def linger(name: str) -> str:
 # -- devices and what is inherited -----------------------------------------------------------------
 
 
-def open_device(path: str) -> str:
+def open_device(path: str, write: bool = True) -> str:
     """ENXIO and ENODEV come from the node itself: it is there and may be opened, but no driver answers."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        mode = os.O_RDWR if write else os.O_RDONLY
+        os.close(os.open(path, mode | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError as problem:
         if problem.errno not in (errno.ENXIO, errno.ENODEV):
             raise
@@ -394,6 +396,10 @@ OPERATIONS: dict[str, Callable[..., str]] = {
 }  # fmt: skip
 
 
+# Seconds for operations that may take longer than the others.
+LIMITS: dict[str, float] = {}
+
+
 def try_one(operation: str, arguments: dict[str, Any]) -> dict[str, object]:
     try:
         return {"ok": True, "value": OPERATIONS[operation](**arguments)}
@@ -434,6 +440,6 @@ def main(attempts: list[tuple[str, dict[str, Any]]], limit: float = LIMIT) -> No
     outcomes = []
     for operation, arguments in attempts:
         began = time.monotonic()
-        outcome = finish(*start(operation, arguments), limit)
+        outcome = finish(*start(operation, arguments), LIMITS.get(operation, limit))
         outcomes.append({**outcome, "ms": int((time.monotonic() - began) * 1000)})
     sys.stdout.write(json.dumps(outcomes))

@@ -13,14 +13,28 @@ import selectors
 import subprocess
 import time
 from collections.abc import Sequence
+from types import ModuleType
 from typing import IO, Any, NamedTuple, cast
 
 from fleetbox.hostside import paths
 from fleetbox.hostside.probes import attempts
+from fleetbox.hostside.probes.gpu import cuda, hip, level_zero, library, tried
 from fleetbox.hostside.probes.outcome import Attempt
 
 LAUNCH_LIMIT = 60.0  # seconds for everything that is tried in one launch
 OUTPUT_LIMIT = 256 * 1024
+# What is sent beside attempts.py where a GPU is asked for; each after those that it imports.
+_GPU_MODULES = (library, cuda, hip, level_zero, tried)
+# The modules import each other by their names, which a sandbox need not have.
+_PROGRAM = """\
+import json, sys, types
+for name, text in json.loads({sources!r}):
+    module = sys.modules[name] = types.ModuleType(name)
+    package, _, last = name.rpartition(".")
+    setattr(sys.modules.setdefault(package, types.ModuleType(package)), last, module)
+    exec(compile(text, name, "exec"), module.__dict__)
+sys.modules[{main!r}].main(json.loads({calls!r}), {limit!r})
+"""
 # What a launcher needs to start anything; the workload's own environment is the policy's business.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -166,32 +180,39 @@ class Launches(NamedTuple):
         return [self.installation.launcher, "--plan", plan, "--workspace", workspace, "--"]
 
     def start(
-        self, words: Sequence[str], tried: Sequence[Attempt], *, limit: float = attempts.LIMIT,
+        self, words: Sequence[str], wanted: Sequence[Attempt], *, limit: float = attempts.LIMIT,
         environment: dict[str, str] | None = None, descriptors: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:  # fmt: skip
         """Start the program behind `words`, which are none for a control outside. Raises OSError."""
-        calls = json.dumps([[attempt.operation, attempt.arguments] for attempt in tried])
-        program = f"{_source()}\nmain(json.loads({calls!r}), {limit!r})\n"
+        calls = json.dumps([[attempt.operation, attempt.arguments] for attempt in wanted])
+        modules = [attempts, *(_GPU_MODULES if _on_gpus(wanted) else ())]
+        sources = json.dumps([[module.__name__, _source(module)] for module in modules])
+        program = _PROGRAM.format(sources=sources, main=attempts.__name__, calls=calls, limit=limit)
         return start(
             [*words, paths.PYTHON, "-I", "-S", "-"], account=self.account, program=program,
             environment=environment, descriptors=descriptors,
         )  # fmt: skip
 
-    def execute(self, words: Sequence[str], tried: Sequence[Attempt], **options: Any) -> Finished:
+    def execute(
+        self, words: Sequence[str], wanted: Sequence[Attempt], timeout: float = LAUNCH_LIMIT, **options: Any
+    ) -> Finished:
         """Start and finish; what cannot be started ends with 126 or 127, as shells have it."""
         try:
-            return finish(self.start(words, tried, **options), timeout=LAUNCH_LIMIT)
+            return finish(self.start(words, wanted, **options), timeout=timeout)
         except FileNotFoundError as problem:
             return Finished(127, b"", str(problem).encode())
         except OSError as problem:
             return Finished(126, b"", str(problem).encode())
 
 
-def _source() -> str:
-    """The text of attempts.py, however this package was loaded: from a folder or from a stream."""
-    spec = attempts.__spec__
-    loader: Any = spec.loader
-    text = loader.get_source(attempts.__name__) if loader else None
+def _on_gpus(wanted: Sequence[Attempt]) -> bool:
+    return any(attempt.operation in tried.GPU_OPERATIONS for attempt in wanted)
+
+
+def _source(module: ModuleType) -> str:
+    """The text of a module, however this package was loaded: from a folder or from a stream."""
+    loader: Any = module.__spec__.loader if module.__spec__ else None
+    text = loader.get_source(module.__name__) if loader else None
     if not text:
-        raise OSError(f"the source of {attempts.__name__} is not at hand")
+        raise OSError(f"the source of {module.__name__} is not at hand")
     return str(text)

@@ -186,7 +186,9 @@ _REASONS = {
     "EPERM": "denied_by_seccomp",
     "ENOSYS": "denied_by_seccomp",
 }
-_FILE_OPERATIONS = ("create", "edit", "read", "rename", "writable", "open_device")
+_FILE_OPERATIONS = (
+    "create", "edit", "read", "rename", "writable", "open_device", "make_device", "reopen_device",
+)  # fmt: skip
 
 
 def reason_of(tried: Tried) -> str:

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fleetbox.hostside.probes import outcome
-from fleetbox.hostside.probes.launch import Finished, Launches
+from fleetbox.hostside.probes.launch import LAUNCH_LIMIT, Finished, Launches
 from fleetbox.hostside.probes.outcome import Attempt, Outcome, Tried, Verdict
 from fleetbox.hostside.probes.trial import Trial
 
 _ENDS = {125: "launch_refused", 126: "wrapper_missing", 127: "wrapper_missing"}
 _FIELDS: dict[str, type] = {"ok": bool, "errno": str, "value": str, "signal": int, "ms": int}
-_TEXT_LIMIT = 2000
+_TEXT_LIMIT = 16_000
 
 
 class Surroundings(NamedTuple):
@@ -26,6 +26,7 @@ class Surroundings(NamedTuple):
     workspace: str
     environment: Mapping[str, str]
     descriptor: int
+    timeout: float = LAUNCH_LIMIT
 
 
 class Round(NamedTuple):
@@ -78,8 +79,9 @@ def _failed(trial: Trial, inside: Round) -> Verdict:
 
 def _round(words: Sequence[str], tried: Sequence[Attempt], launches: Launches, around: Surroundings) -> Round:
     ended = launches.execute(
-        words, tried, environment=dict(around.environment), descriptors=[around.descriptor]
-    )
+        words, tried, around.timeout,
+        environment=dict(around.environment), descriptors=[around.descriptor],
+    )  # fmt: skip
     if ended.code == 0:
         try:
             return Round(_parsed(ended.stdout, len(tried)))
@@ -99,10 +101,11 @@ def _parsed(text: bytes, count: int) -> list[Outcome]:
     answers: Any = json.loads(text)
     if not isinstance(answers, list) or len(answers) != count:
         raise ValueError(f"{count} outcomes expected")
-    return [_outcome(answer) for answer in answers]
+    return [parsed_outcome(answer) for answer in answers]
 
 
-def _outcome(answer: object) -> Outcome:
+def parsed_outcome(answer: object) -> Outcome:
+    """Raises ValueError for anything but an outcome."""
     if not isinstance(answer, dict) or "ok" not in answer:
         raise ValueError("an outcome is an object with `ok`")
     for name, value in answer.items():

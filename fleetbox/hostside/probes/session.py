@@ -1,6 +1,7 @@
 """One call of the probes: which checks, as which user, in which scene; and the answer that is sent back.
 
-The checks of `TRIALS` share one launch; those of `LAUNCHES` start their own beside it.
+The checks of `TRIALS` share one launch; those of `LAUNCHES` start their own beside it. Those of `APART` share
+another one.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 from fleetbox.hostside import checks as catalogue
 from fleetbox.hostside import paths
 from fleetbox.hostside.probes import (
     active,
-    devices,
+    apart,
     environment,
     filesystem,
     lifetime,
@@ -26,6 +27,8 @@ from fleetbox.hostside.probes import (
     rounds,
 )
 from fleetbox.hostside.probes.active import Active, NothingActive
+from fleetbox.hostside.probes.apart import APART
+from fleetbox.hostside.probes.gpu import needs, nodes
 from fleetbox.hostside.probes.launch import Account, Installation, Launches
 from fleetbox.hostside.probes.outcome import Control, Verdict
 from fleetbox.hostside.probes.planted import Wanted
@@ -53,12 +56,13 @@ TRIALS: dict[str, Probe] = {
     "FBX-NS-002": process.privileges,
     "FBX-NS-003": process.host_processes,
     "FBX-SYS-001": process.system_calls,
-    "FBX-GPU-001": devices.gpu,
+    "FBX-GPU-001": nodes.visible,
+    "FBX-GPU-005": needs.needs,
     "FBX-ENV-001": environment.clean,
 }
 LAUNCHES = {"FBX-SBX-002": lifetime.fails_closed, "FBX-SYS-002": lifetime.dies_with_launcher}
 STATE = "FBX-POL-001"
-KNOWN = frozenset({*TRIALS, *LAUNCHES, STATE})
+KNOWN = frozenset({*TRIALS, *LAUNCHES, *APART, STATE})
 
 
 class Answer(NamedTuple):
@@ -137,7 +141,7 @@ def _probe(
     asked = Asked({}, peer, _host_sockets(), "")
     try:
         with Stage(launches.account, _to_plant(pending, found)) as scene:
-            verdicts, spent = _try(scene, pending, launches, asked)
+            verdicts, spent = _try(scene, pending, launches, asked, alone=found.one_at_a_time)
     except (Refused, OSError) as problem:
         verdicts, spent = _all(pending, "scene_failed", str(problem))
     if STATE in pending:
@@ -167,8 +171,10 @@ def _to_plant(pending: Mapping[str, Params], found: Active) -> Wanted:
     if "FBX-SBX-002" in pending:
         filters = {name: content for name, content in found.files.items() if name.endswith(".bpf")}
         files = {**filters, **lifetime.copies(found.files[paths.LAUNCH_PLAN])}
+    parts = pending.get("FBX-GPU-004", {}).get("parts", {})
+    credentials = {**parts.get("FBX-FS-005", {}), **pending.get("FBX-FS-005", {})}
     return Wanted(
-        tuple(pending.get("FBX-FS-005", {}).get("places", ())),
+        tuple(credentials.get("places", ())),
         tuple(pending.get("FBX-FS-004", {}).get("names", ())),
         tuple(pending.get("FBX-FS-006", {}).get("paths", ())),
         tuple(files.items()),
@@ -191,9 +197,12 @@ def _host_sockets() -> tuple[str, ...]:
 
 
 def _try(
-    scene: Scene, pending: Mapping[str, Params], launches: Launches, asked: Asked
+    scene: Scene, pending: Mapping[str, Params], launches: Launches, asked: Asked, *, alone: bool
 ) -> tuple[dict[str, Verdict], dict[str, int]]:
-    """Everything outside first, as that moves things about; then all launches at once."""
+    """Everything outside first, as that moves things about; then all launches at once.
+
+    `alone`: one after the other, because each has a GPU that the policy gives to one sandbox at a time.
+    """
     kept, open_pipe = os.pipe()
     try:
         # A pipe rather than a file: its name is unique and nobody else can have opened it.
@@ -204,16 +213,31 @@ def _try(
         variables = environment.planted(scene, pending.get("FBX-ENV-001", {}))
         around = Surroundings(scene.workspace, variables, kept)
         controls = rounds.outside(trials, launches, around)
-        with ThreadPoolExecutor(len(LAUNCHES)) as pool:
+        with ThreadPoolExecutor(1 if alone else len(LAUNCHES) + 1) as pool:
+            beside = pool.submit(apart.judged, scene, pending, launches, asked)
             own = {
                 check: pool.submit(LAUNCHES[check], scene, launches) for check in pending if check in LAUNCHES
             }
+            if alone:
+                wait([*own.values()])
+                wait([beside])
             judged, spent = rounds.inside(trials, controls, launches, around)
             verdicts.update({check: _own_launch(future) for check, future in own.items()})
-        return {**verdicts, **judged}, spent
+            found, spent_beside = _beside(beside, pending)
+        return {**verdicts, **judged, **found}, {**spent, **spent_beside}
     finally:
         os.close(kept)
         os.close(open_pipe)
+
+
+def _beside(
+    future: Future[tuple[dict[str, Verdict], dict[str, int]]], pending: Iterable[str]
+) -> tuple[dict[str, Verdict], dict[str, int]]:
+    try:
+        return future.result()
+    except OSError as problem:
+        wanted = [check for check in pending if check in APART]
+        return {check: Verdict(outcome.ERROR, "probe_crash", str(problem)) for check in wanted}, {}
 
 
 def _prepared(scene: Scene, pending: Mapping[str, Params], asked: Asked) -> dict[str, Prepared]:

@@ -1,4 +1,5 @@
-"""The table of mutations: for every check, one thing done wrong that it must notice, and it alone.
+"""The table of mutations: for every check, one thing done wrong that it must notice, and it alone, or with
+those in `also` that look at the same thing in another way.
 
 Either a policy is loosened in one rule and held against the strict one; then the digest differs, too
 (FBX-POL-001). Or the launcher is one that does a single thing wrong. Or a filter was changed behind our back.
@@ -17,6 +18,10 @@ filesystem:
     - {path: ~/.ssh, access: none}
     - {path: ~/.aws, access: none}
 """
+# With a GPU beside it, for what only a declared one can show; and with a node that needs none.
+NO_GPU = "devices: {gpu: {mode: none}}"
+WITH_GPU = STRICT.replace(NO_GPU, "devices: {gpu: {mode: auto}}")
+WITH_NODE = STRICT.replace(NO_GPU, "devices: {gpu: {mode: none}, allow: [/dev/gdrdrv]}")
 DIGEST = "FBX-POL-001"
 SHELL = "#!/bin/sh\n"
 
@@ -26,8 +31,8 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Mutation:
-    """One of: `policy` in the place of the strict one; `launcher`, a stand-in's text by the real one's path;
-    `damage`, of the files of a policy those that are changed.
+    """One of: `policy` in the place of `strict`, which it is held against; `launcher`, a stand-in's text by
+    the real one's path; `damage`, of the files of a policy those that are changed.
     """
 
     check: str
@@ -35,16 +40,22 @@ class Mutation:
     policy: str = ""
     launcher: Script | None = None
     damage: Callable[[Files], Files] | None = None
+    strict: str = STRICT
+    also: frozenset[str] = frozenset()
 
     @property
     def reds(self) -> set[str]:
         """What must be red on an installation, where artifacts have digests."""
-        return {self.check, DIGEST} if self.policy or self.damage else {self.check}
+        found = {self.check, *self.also}
+        return {*found, DIGEST} if self.policy or self.damage else found
 
 
-def loosened(check: str, text: str, *, instead_of: str = "") -> Mutation:
-    policy = STRICT.replace(instead_of, text) if instead_of else STRICT + text
-    return Mutation(check, " ".join(text.split()) or f"without {instead_of.strip()}", policy=policy)
+def loosened(
+    check: str, text: str, *, instead_of: str = "", strict: str = STRICT, also: frozenset[str] = frozenset()
+) -> Mutation:
+    policy = strict.replace(instead_of, text) if instead_of else strict + text
+    what = " ".join(text.split()) or f"without {instead_of.strip()}"
+    return Mutation(check, what, policy=policy, strict=strict, also=also)
 
 
 def edited(old: str, new: str) -> Script:
@@ -122,7 +133,20 @@ MUTATIONS = (
     ),
     Mutation("FBX-SYS-001", "a filter that lets keyctl through", damage=allow_keyctl),
     Mutation("FBX-SYS-002", "a launcher that is not waited for", launcher=leaves_orphans),
-    loosened("FBX-GPU-001", "devices: {gpu: {mode: auto}}", instead_of="devices: {gpu: {mode: none}}"),
+    loosened(
+        "FBX-GPU-001", "devices: {gpu: {mode: auto}}", instead_of=NO_GPU, also=frozenset({"FBX-GPU-003"})
+    ),
+    Mutation("FBX-GPU-001", "a declared node that is not bound", policy=STRICT, strict=WITH_NODE),
+    loosened("FBX-GPU-002", 'environment: {set: {CUDA_VISIBLE_DEVICES: ""}}', strict=WITH_GPU),
+    Mutation(
+        "FBX-GPU-003",
+        "a GPU's node under another name",
+        launcher=edited("--proc /proc", "--dev-bind /dev/nvidia0 /dev/char/195:0 --proc /proc"),
+        # Which would keep it from being opened all the same.
+        strict=STRICT + "landlock: off\n",
+    ),
+    loosened("FBX-GPU-004", "network: {mode: host}", strict=WITH_GPU, also=frozenset({"FBX-NET-001"})),
+    loosened("FBX-GPU-005", "environment: {set: {CUDA_CACHE_PATH: /usr/kernels}}", strict=WITH_GPU),
     loosened("FBX-ENV-001", "environment: {pass: [AWS_SECRET_ACCESS_KEY]}"),
     loosened("FBX-POL-001", "environment: {set: {EDITOR: vi}}"),
 )

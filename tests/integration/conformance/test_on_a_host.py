@@ -1,6 +1,7 @@
 """The table of mutations on a real host: pushed, verified over ssh against the strict policy, put right."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,10 @@ import pytest
 
 from fleetbox.hostside import paths
 from fleetbox.hostside.checks import CHECKS
-from tests.integration.conformance.mutations import HEAD, MUTATIONS, STRICT, Mutation
+from tests.integration.conformance.mutations import HEAD, MUTATIONS, STRICT, WITH_GPU, Mutation
+from tests.support import gpu
+from tests.support.gpu import Row
+from tests.support.hosts.gpus import MACHINES
 from tests.support.hosts.host import Host
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
@@ -57,9 +61,9 @@ class Checked:
         done = self.fleetbox("push-policy", self.policy(text), "-y", "--no-verify")
         assert done.returncode == 0, done.stderr
 
-    def verify(self) -> tuple[int, Statuses, dict[str, Any]]:
+    def verify(self, strict: str = STRICT) -> tuple[int, Statuses, dict[str, Any]]:
         """Exit code, statuses by check, and the host's record, held against the strict policy."""
-        done = self.fleetbox("verify", "--policy", self.policy(STRICT, "strict"), "--json")
+        done = self.fleetbox("verify", "--policy", self.policy(strict, "strict"), "--json")
         assert done.stdout, done.stderr
         (record,) = json.loads(done.stdout)["hosts"]
         return done.returncode, {r["check_id"]: r["status"] for r in record["results"]}, record
@@ -77,8 +81,17 @@ def checked(lab: Lab, launcher: Path, tmp_path_factory: pytest.TempPathFactory) 
     home = host.exec(["sh", "-c", f"getent passwd {WORKLOAD} | cut -d: -f6"]).stdout.decode().strip()
     host.exec(["install", "-d", f"--owner={WORKLOAD}", home, f"{home}/projects"])
     host.put(f"{home}/.bashrc", b"# a person's\n", owner=WORKLOAD)
+    _library_of(host, gpu.build("cuda", tmp_path_factory.mktemp("library")))
     yield Checked(lab, host, tmp_path_factory.mktemp("checked"))
     lab.down(host)
+
+
+def _library_of(host: Host, library: Path) -> None:
+    """A stand-in for libcuda, and what it finds: the one GPU of the machine that the host looks like."""
+    host.put(f"/usr/lib/{os.uname().machine}-linux-gnu/{library.name}", library.read_bytes(), mode=0o755)
+    [card] = MACHINES[host.spec.gpu].cards
+    row = Row(f"/dev/nvidia{card.minor}", card.uuid, card.address, card.model)
+    host.put(gpu.LIST, gpu.listed([row]).encode())
 
 
 @pytest.fixture
@@ -91,10 +104,27 @@ def strict(checked: Checked) -> Iterator[Checked]:
 
 def test_the_strict_policy_holds_and_every_check_is_decided(strict: Checked) -> None:
     code, statuses, record = strict.verify()
+    undecided = {
+        result["check_id"]: result["message"] for result in record["results"] if result["status"] != "pass"
+    }
+    # What only a declared GPU shows.
+    assert undecided.keys() == {"FBX-GPU-002", "FBX-GPU-004", "FBX-GPU-005"}, undecided
+    assert {statuses[check] for check in undecided} == {"not_applicable"}
+    assert code == 0
+    assert list(statuses) == [check.id for check in CHECKS]
+
+
+@pytest.mark.parametrize("policy", [WITH_GPU, WITH_GPU.replace("auto", "auto, exclusive: true")])
+def test_with_a_gpu_every_check_is_decided_and_holds(strict: Checked, policy: str) -> None:
+    """By a stand-in for the library: no driver is behind the host's nodes."""
+    strict.push(policy)
+    code, _, record = strict.verify(policy)
     undecided = [result for result in record["results"] if result["status"] != "pass"]
     assert undecided == [], [(result["check_id"], result["message"]) for result in undecided]
     assert code == 0
-    assert list(statuses) == [check.id for check in CHECKS]
+    said = {result["check_id"]: result["message"] for result in record["results"]}
+    assert "1 GPU computed: NVIDIA_GeForce_RTX_3090 with 81920 MiB" in said["FBX-GPU-002"]
+    assert said["FBX-GPU-004"].startswith("after the GPU was used, the same process was denied")
 
 
 def test_nothing_is_left_behind(strict: Checked) -> None:
@@ -111,9 +141,11 @@ def test_nothing_is_left_behind(strict: Checked) -> None:
 def test_a_mutation_turns_exactly_its_check_red(
     mutation: Mutation, strict: Checked, record_property: Callable[[str, object], None]
 ) -> None:
+    if mutation.strict != STRICT:
+        strict.push(mutation.strict)
     restore = _apply(mutation, strict)
     try:
-        code, statuses, record = strict.verify()
+        code, statuses, record = strict.verify(mutation.strict)
     finally:
         restore()
     red = {check for check, status in statuses.items() if status not in ("pass", "not_applicable")}
