@@ -228,3 +228,35 @@ def test_without_a_map_there_is_no_cdi_device(cdi: Provisioned) -> None:
     cdi.change(f"rm -r /etc/cdi {paths.GPU_MAP}")
     assert cdi.launch("true", policy="cdi-all").returncode == 0
     assert "the policy requires a GPU: no driver" in refused(cdi, "cdi-required")
+
+
+SPECIFICATION = {
+    "cdiVersion": "0.6.0",
+    "kind": "vendor.example/gpu",
+    "containerEdits": {"deviceNodes": [{"path": "/dev/nvidiactl", "major": 195, "minor": 255}]},
+    "devices": [
+        {
+            "name": "0",
+            "containerEdits": {"deviceNodes": [{"path": "/dev/nvidia0"}], "env": ["CUDA_VENDOR=said"]},
+        },
+        {"name": "bad", "containerEdits": {"hooks": [{"hookName": "prestart", "path": "/usr/bin/evil"}]}},
+    ],
+}
+
+
+def test_a_specification_works_from_its_file_to_the_sandbox(cdi: Provisioned) -> None:
+    """Nothing made by hand: an administrator's file, one command of the host's, a launch."""
+    cdi.host.put(SPEC, json.dumps(SPECIFICATION).encode())
+    assert "changed since the GPU map was made" in refused(cdi, "cdi")
+    said = json.loads(cdi.change(f"{paths.HOST_PROGRAM} gpu"))
+    assert said["devices"] == ["vendor.example/gpu=0"]
+    assert shown(cdi, Gpu.NVIDIA, "cdi")[0] == {"nvidiactl", "nvidia0"}
+    assert cdi.sh('echo "$CUDA_VENDOR"', policy="cdi").stdout == "said\n"
+    assert "hook" in refused(cdi, "cdi-refused")
+
+
+def test_activation_leaves_a_lock_for_every_gpu(hosts: dict[str, Provisioned]) -> None:
+    assert hosts["mig"].change(f"ls {paths.GPU_LOCKS}").split() == [
+        *("0000:17:00.0", "0000:65:00.0"),
+        *(f"0000:65:00.0-gi{gi}-ci{ci}" for gi, ci in ((1, 0), (2, 0), (2, 1))),
+    ]
