@@ -1,6 +1,5 @@
 /* CDI devices: what a machine's specifications say of them, as the host program translated it, checked against what is
  * there now. The specifications are code of root's; still, nothing of them opens more than a node or shows more than a file. */
-#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,8 +10,6 @@
 #include "gpu.h"
 #include "gpumap.h"
 #include "refuse.h"
-
-enum { GROUPS_LIMIT = 65536 };
 
 static bool is_number(const char *text, unsigned value) {
     return strcmp(text, "-") == 0 || strcmp(text, mem_text("%u", value)) == 0;
@@ -33,8 +30,9 @@ static void check_node(const char *device, const char *const *node) {
 }
 
 static bool is_member(gid_t wanted) {
-    static gid_t list[GROUPS_LIMIT];
-    int count = getgroups(GROUPS_LIMIT, list);
+    int room = getgroups(0, NULL);
+    gid_t *list = mem_take(room > 0 ? (size_t)room * sizeof *list : 1);
+    int count = getgroups(room, list);
     for (int i = 0; i < count; i++) {
         if (list[i] == wanted) {
             return true;
