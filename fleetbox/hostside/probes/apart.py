@@ -21,8 +21,8 @@ from fleetbox.hostside.probes.trial import Asked, Params, Probe, Trial
 LIMIT = 45.0  # seconds for each round; the control machine waits for 120
 _REACHED = "FBX-GPU-003"
 APART: dict[str, Probe] = {
-    "FBX-GPU-002": compute.computes,
     _REACHED: nodes.undeclared,
+    "FBX-GPU-002": compute.computes,
     "FBX-GPU-004": closed.closed,
 }
 
@@ -35,7 +35,7 @@ def judged(
         asked = asked._replace(descriptor=node)
         verdicts: dict[str, Verdict] = {}
         trials: dict[str, Trial] = {}
-        for check in APART.keys() & pending.keys():
+        for check in (check for check in APART if check in pending):
             made = APART[check](scene, asked._replace(params=pending[check]))
             if isinstance(made, Verdict):
                 verdicts[check] = made

@@ -436,10 +436,18 @@ def finish(pid: int, outcome: int, limit: float) -> dict[str, object]:
 
 
 def main(attempts: list[tuple[str, dict[str, Any]]], limit: float = LIMIT) -> None:
-    """Try each operation with its arguments; a JSON list of outcomes on stdout, in the same order."""
+    """Try each operation with its arguments; a JSON list of outcomes on stdout, in the same order.
+
+    Of those with a limit of their own no further one is tried once one has hung: all would hang alike.
+    """
     outcomes = []
+    hung = False
     for operation, arguments in attempts:
         began = time.monotonic()
-        outcome = finish(*start(operation, arguments), LIMITS.get(operation, limit))
+        if hung and operation in LIMITS:
+            outcome: dict[str, object] = {"ok": False, "errno": "ETIMEDOUT"}
+        else:
+            outcome = finish(*start(operation, arguments), LIMITS.get(operation, limit))
+            hung = hung or (operation in LIMITS and outcome.get("errno") == "ETIMEDOUT")
         outcomes.append({**outcome, "ms": int((time.monotonic() - began) * 1000)})
     sys.stdout.write(json.dumps(outcomes))
