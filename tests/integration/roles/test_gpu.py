@@ -7,6 +7,8 @@ make any.
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,9 @@ cdi) cat /var/says ;;
 system) mv {ASIDE}/nvidiactl {ASIDE}/nvidia-uvm* /dev ;;
 esac
 """
+MAP = "/var/lib/fleetbox/gpu/map"
+UNITS = ["fleetbox-gpu.path", "fleetbox-gpu.service"]
+CHANGED = "fleetbox-gpu-changed.service"
 SAYS = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0", "containerEdits": {}}]}
 
 
@@ -53,10 +58,11 @@ class Role:
 
     def __init__(self, lab: Lab, host: Host, folder: Path) -> None:
         self.lab, self.host, self.folder = lab, host, folder
+        self.names = ["gpu"]
 
     def run(self, *options: str, **variables: object) -> Run:
-        task: dict[str, object] = {"ansible.builtin.include_role": {"name": "gpu"}}
-        return play(self.lab, [self.host], book(self.folder, task, **variables), *options)
+        tasks = [{"ansible.builtin.include_role": {"name": name}} for name in self.names]
+        return play(self.lab, [self.host], book(self.folder, *tasks, **variables), *options)
 
     def changed(self, *options: str, **variables: object) -> int:
         run = self.run(*options, **variables)
@@ -87,6 +93,13 @@ class Role:
         """Files that are different since the host came up, without Ansible's own and the stand-ins'."""
         ours = ("/home/dev/.ansible", "/var/called", "/var/says", "/usr/bin/nvidia")
         return {one.path for one in self.host.overlay_diff() if not one.path.startswith(ours)}
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not (done := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return done
 
 
 def words(run: Run) -> str:
@@ -219,3 +232,72 @@ def test_the_loader_finds_what_windows_brings(role: Role) -> None:
 def test_wsl_without_a_gpu_keeps_its_loader_as_it_is(role: Role) -> None:
     assert role.changed() == 0
     assert role.changes() == set()
+
+
+YAML = b"""
+cdiVersion: 0.5.0
+kind: example.com/other
+devices: [{name: one, containerEdits: {deviceNodes: [{path: /dev/nvidia0}]}}]
+"""
+
+
+def spec(name: str) -> bytes:
+    edits = {"deviceNodes": [{"path": "/dev/nvidia0"}]}
+    device = {"name": "one", "containerEdits": edits}
+    return json.dumps({"cdiVersion": "0.5.0", "kind": f"example.com/{name}", "devices": [device]}).encode()
+
+
+@on(gpu="mig")
+def test_without_systemd_the_map_is_made_by_the_role_alone(role: Role) -> None:
+    role.names = ["hostside", "gpu"]
+    role.host.put("/etc/cdi/other.yaml", YAML)
+    assert role.changed("--check") > 0
+    assert not role.has("/var/lib/fleetbox")
+    assert role.changed() > 0
+    assert b"example.com/other=one" in role.host.get(MAP), "the YAML was read in the same run"
+    assert role.changed() == 0
+    role.host.put("/etc/cdi/more.json", spec("more"))
+    assert role.changed("--check") == 1
+    assert b"more" not in role.host.get(MAP)
+    assert role.changed() == 1
+    assert b"example.com/more=one" in role.host.get(MAP)
+    assert not any(role.has(f"/etc/systemd/system/{unit}") for unit in UNITS)
+    role.undo()
+    assert not role.has("/var/lib/fleetbox/gpu")
+
+
+@on(gpu="nvidia", kind="systemd")
+def test_systemd_makes_the_map_at_boot_and_when_specifications_change(role: Role) -> None:
+    def mapped(name: str) -> bool:
+        return name.encode() in role.host.exec(["cat", MAP], check=False).stdout
+
+    def systemctl(*argv: str) -> str:
+        return role.host.exec(["systemctl", *argv], check=False).stdout.decode().strip()
+
+    role.names = ["hostside", "gpu"]
+    assert role.changed("--check") > 0
+    assert role.changed() > 0
+    assert [systemctl("is-enabled", unit) for unit in UNITS] == ["enabled", "enabled"]
+    assert systemctl("is-active", UNITS[0]) == "active"
+    assert role.changed() == 0
+    assert role.changed("--check") == 0
+
+    role.host.put("/etc/cdi/first.json", spec("first"))
+    assert eventually(lambda: mapped("example.com/first=one")), systemctl("status", *UNITS)
+    role.host.put("/run/cdi/second.json", spec("second"))
+    assert eventually(lambda: mapped("example.com/second=one")), systemctl("status", *UNITS)
+    role.host.exec(["rm", "/etc/cdi/first.json"])
+    assert eventually(lambda: not mapped("example.com/first=one")), "a change just after the map was made"
+
+    assert eventually(lambda: systemctl("is-active", UNITS[1], CHANGED) == "inactive\ninactive")
+    role.host.exec(["rm", "-r", "/var/lib/fleetbox/gpu"])
+    role.host.exec(["systemctl", "start", UNITS[1]])
+    assert mapped("example.com/second=one"), "as at a boot"
+    assert systemctl("show", "--property=WantedBy", "--value", UNITS[1]) == "multi-user.target"
+
+    role.undo()
+    assert systemctl("list-unit-files", "--no-legend", "fleetbox-gpu*") == ""
+    assert systemctl("list-units", "--all", "--no-legend", "fleetbox-gpu*") == ""
+    assert not role.has("/var/lib/fleetbox/gpu")
+    assert "fleetbox-gpu" not in role.host.exec(["find", "/etc/systemd"]).stdout.decode()
+    role.undo()
