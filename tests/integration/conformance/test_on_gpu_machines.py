@@ -35,6 +35,8 @@ POLICIES = {
     "no-sockets": "process: {unix_sockets: none}\n",
 }
 KINDS = (Gpu.NVIDIA8, Gpu.MIG, Gpu.AMD, Gpu.INTEL, Gpu.MIXED, Gpu.JETSON, Gpu.DXG)
+# The oldest Python and bubblewrap, and the newest.
+SUITES = {Gpu.AMD: "bullseye", Gpu.INTEL: "trixie"}
 ONE_NODE = {Gpu.DXG: Row("/dev/dxg"), Gpu.JETSON: Row("/dev/nvmap")}
 NAMES = ("nodes", "computes", "undeclared", "closed", "needs")
 CHECKS = dict(zip((f"FBX-GPU-00{number}" for number in range(1, 6)), NAMES, strict=True))
@@ -49,7 +51,9 @@ Results = Mapping[str, Mapping[str, Any]]
 def boxes(lab: Lab, launcher: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
     folder = tmp_path_factory.mktemp("libraries")
     libraries = [gpu.build(name, folder) for name in gpu.NAMES]
-    specs = [HostSpec.of(f"checked-{kind}", gpu=kind.value) for kind in KINDS]
+    specs = [
+        HostSpec.of(f"checked-{kind}", gpu=kind.value, suite=SUITES.get(kind, "bookworm")) for kind in KINDS
+    ]
     with provisioned(lab, launcher, *specs) as made:
         for box in made:
             box.activate(POLICIES)
