@@ -63,14 +63,16 @@ static void set_choices(struct launch *launch, const struct gpus *gpus) {
     }
 }
 
+/* By the innermost entry so far. What lies in a private /tmp is not what the caller has there. */
 static bool is_writable(const struct launch *launch, const char *path) {
+    const struct entry *holder = NULL;
     for (size_t i = 0; i < launch->entries.count; i++) {
         const struct entry *entry = &launch->entries.item[i];
-        if (entry->access == ACCESS_WRITE && path_at_or_below(path, entry->path)) {
-            return true;
+        if (path_at_or_below(path, entry->path) && (!holder || strlen(entry->path) >= strlen(holder->path))) {
+            holder = entry;
         }
     }
-    return false;
+    return holder && holder->access == ACCESS_WRITE && holder->kind == ENTRY_BIND;
 }
 
 /* Where a policy leaves a library's own place writable, what it compiled before is kept there. */
@@ -84,7 +86,7 @@ static void set_caches(struct launch *launch, bool cuda, bool amd, bool intel) {
                   {amd, "MIOPEN_USER_DB_PATH", ".config/miopen", "/tmp/fleetbox-miopen"},
                   {amd, "MIOPEN_CUSTOM_CACHE_DIR", ".cache/miopen", "/tmp/fleetbox-miopen-cache"},
                   {intel, "NEO_CACHE_DIR", ".cache/neo_compiler_cache", "/tmp/fleetbox-neo-cache"},
-                  {true, "TRITON_CACHE_DIR", ".triton", "/tmp/fleetbox-triton-cache"}};
+                  {true, "TRITON_CACHE_DIR", ".triton/cache", "/tmp/fleetbox-triton-cache"}};
     for (size_t i = 0; i < sizeof caches / sizeof *caches; i++) {
         bool kept = launch->home && is_writable(launch, path_join(launch->home, caches[i].own));
         if (caches[i].wanted && !kept) {

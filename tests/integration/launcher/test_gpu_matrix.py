@@ -46,6 +46,9 @@ POLICIES = {
     "by address, graphics": "devices: {gpu: {select: '0000:65:00.0', profile: graphics}}\n",
     "only AMD": "devices: {gpu: {vendors: [amd]}}\n",
     "only Intel": "devices: {gpu: {vendors: [intel]}}\n",
+    "kept caches": """
+filesystem: {rules: [{path: ~/.nv, access: write}, {path: ~/.triton, access: write}, {path: ~/.triton/cache, access: read}]}
+""",
     "jetson named": "devices: {gpu: {vendors: [jetson, nvidia]}}\n",
 }
 NAMES = {words: "".join(c if c.isalnum() else "-" for c in words.lower()) for words in POLICIES}
@@ -108,6 +111,8 @@ def refusal(gpu: str, policy: str, says: str) -> Cell:
 CELLS = (
     *(Cell("nvidia", policy, (*CUDA, "nvidia0"), CUDA_ENV)
       for policy in ("default", "read-only with GPU", "minimal root")),
+    # What a policy leaves writable is used where it is.
+    Cell("nvidia", "kept caches", (*CUDA, "nvidia0"), {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **TRITON}),
     Cell("nvidia", "no GPU"),
     Cell("nvidia", "read-only"),
     Cell("nvidia", "graphics", (*CUDA, "nvidia0", "nvidia-modeset", "dri/renderD128"), CUDA_ENV),
@@ -174,6 +179,7 @@ def hosts(lab: Lab, launcher: Path) -> Iterator[dict[str, Provisioned]]:
     kinds = [str(kind) for kind in Gpu]
     with provisioned(lab, launcher, *(HostSpec.of(f"m-{kind}", gpu=kind) for kind in kinds)) as made:
         for box in made:
+            box.run("mkdir", "-p", ".nv", ".triton/cache")
             box.activate({NAMES[words]: body for words, body in POLICIES.items()})
         yield dict(zip(kinds, made, strict=True))
 
