@@ -89,7 +89,7 @@ static void note(struct launch *launch, const struct gpus *gpus) {
 
 static void note_vendors(struct launch *launch, enum vendor first, const bool *allowed) {
     for (enum vendor vendor = first + 1; launch->options.explain && vendor < VENDORS; vendor++) {
-        if (allowed[vendor] && gpu_is_here(launch, vendor)) {
+        if (allowed[vendor] && !gpu_names(&launch->plan, vendor) && gpu_is_here(launch, vendor)) {
             strings_add(&launch->gpu_shown, gpu_vendor_name(vendor));
             strings_add(&launch->gpu_shown, mem_text("not taken: %s comes first; devices.gpu.vendors or select names it",
                                                      gpu_vendor_name(first)));
@@ -97,17 +97,17 @@ static void note_vendors(struct launch *launch, enum vendor first, const bool *a
     }
 }
 
-/* The first vendor that is here, and with what indices cannot name, all others. VENDORS: none is. */
+/* The GPUs of the first vendor that is here, and of those that the policy's choice may name. VENDORS: none is here. */
 static enum vendor find_all(struct launch *launch, struct gpus *gpus, const bool *allowed) {
     enum vendor first = VENDORS;
-    bool beyond = gpu_selects_beyond_indices(&launch->plan);
     for (enum vendor vendor = 0; vendor < VENDORS; vendor++) {
-        if (allowed[vendor] && (first == VENDORS || beyond) && gpu_is_here(launch, vendor)) {
+        bool looked_for = first == VENDORS || gpu_names(&launch->plan, vendor);
+        if (allowed[vendor] && looked_for && gpu_is_here(launch, vendor)) {
             first = first == VENDORS ? vendor : first;
             gpu_find(launch, gpus, vendor);
         }
     }
-    if (first != VENDORS && !beyond) {
+    if (first != VENDORS) {
         note_vendors(launch, first, allowed);
     }
     return first;

@@ -59,9 +59,9 @@ const char *gpu_problem(const struct gpus *gpus, bool thorough);
  * several. */
 void gpu_choose(const struct launch *launch, struct gpus *gpus, enum vendor first);
 
-/* Whether the policy chooses some, and so names another vendor's GPU perhaps. */
+/* Whether the policy chooses some; and whether it does by what may be a GPU of that vendor, which no index is. */
 bool gpu_selects(const struct plan *plan);
-bool gpu_selects_beyond_indices(const struct plan *plan);
+bool gpu_names(const struct plan *plan, enum vendor vendor);
 
 /* The access capabilities of one MIG instance, or with -1 for both of all that exist on a GPU, by /proc alone. Returns
  * how many instances these are of. */

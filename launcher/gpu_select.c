@@ -27,9 +27,23 @@ bool gpu_selects(const struct plan *plan) {
     return false;
 }
 
-bool gpu_selects_beyond_indices(const struct plan *plan) {
+static bool may_name(const char *text, enum vendor vendor) {
+    struct pci address;
+    if (pci_parse(text, &address)) {
+        return vendor == VENDOR_NVIDIA || vendor == VENDOR_AMD || vendor == VENDOR_INTEL;
+    }
+    if (strchr(text, '=')) {
+        return vendor == VENDOR_CDI;
+    }
+    if (strncmp(text, "GPU-", 4) == 0 && !strchr(text + 4, '-')) {
+        return vendor == VENDOR_AMD; /* its unique_id */
+    }
+    return vendor == VENDOR_NVIDIA && !is_index(text);
+}
+
+bool gpu_names(const struct plan *plan, enum vendor vendor) {
     for (size_t i = 0; i < plan->op_count; i++) {
-        if (plan->op[i].kind == OP_GPU_SELECT && !is_index(plan->op[i].arg[0])) {
+        if (plan->op[i].kind == OP_GPU_SELECT && may_name(plan->op[i].arg[0], vendor)) {
             return true;
         }
     }

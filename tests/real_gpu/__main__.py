@@ -3,10 +3,9 @@
     python -m tests.real_gpu prepare DIRECTORY    here: launcher, bubblewrap and compiled policies
     python -m tests.real_gpu run DIRECTORY        there, as root: everything, as a plain account, twice
 
-`run` needs Python 3.9 and nothing of ours installed: it can be told what it needs by carrying DIRECTORY and the
-checkout. It prints a table for docs/verified-on.md, writes DIRECTORY/report.json, and ends with 1 when the
-sandbox fell short, 2 when there is no GPU to try. Every trial runs outside the sandbox as well: what fails there
-says nothing about a sandbox.
+`run` needs Python 3.9, DIRECTORY and the checkout, and nothing of ours installed. It prints what
+docs/verified-on.md is to say, writes DIRECTORY/report.json, and ends with 1 when the sandbox fell short, 2
+when there is no GPU to try. Every trial runs outside as well: what fails there says nothing about a sandbox.
 """
 
 from __future__ import annotations
@@ -138,9 +137,8 @@ def run(folder: Path) -> int:
             inside, outside = answer(machine, program, policy), answer(machine, program, None)
             right = is_right(name, wanted, inside)
             report["trials"].append({"name": name, "right": right, "inside": inside, "outside": outside})
-            print(
-                f"{'ok ' if right else 'NOT'} {name}\n    inside:  {inside['said']}\n    outside: {outside['said']}"
-            )
+            print(f"{'ok ' if right else 'NOT'} {name}")
+            print(f"    inside:  {inside['said']}\n    outside: {outside['said']}")
         report["start_ms"] = start_up(machine)
     for where, samples in report["start_ms"].items():
         if samples:

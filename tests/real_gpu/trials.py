@@ -1,4 +1,4 @@
-"""The programs that are run in a sandbox and beside it. Each prints one line of JSON, or ends with an error."""
+"""The programs that are run in a sandbox and beside it. Each prints one line of JSON, or fails."""
 
 from __future__ import annotations
 

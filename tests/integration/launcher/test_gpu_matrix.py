@@ -47,7 +47,11 @@ POLICIES = {
     "only AMD": "devices: {gpu: {vendors: [amd]}}\n",
     "only Intel": "devices: {gpu: {vendors: [intel]}}\n",
     "kept caches": """
-filesystem: {rules: [{path: ~/.nv, access: write}, {path: ~/.triton, access: write}, {path: ~/.triton/cache, access: read}]}
+filesystem:
+  rules:
+    - {path: ~/.nv, access: write}
+    - {path: ~/.triton, access: write}
+    - {path: ~/.triton/cache, access: read}
 """,
     "jetson named": "devices: {gpu: {vendors: [jetson, nvidia]}}\n",
 }
