@@ -7,18 +7,22 @@ binds the same nodes, which it is told: it looks for none. With AF_UNIX, which a
 masked too: "no GPU, AF_UNIX" is the row to compare with. bench/launch.py says how rows are measured.
 """
 
-import argparse
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
-from bench.launch import UID, Scene, become_unprivileged, bench_plan, raw_command  # noqa: E402  (see above)
+from bench.launch import (  # noqa: E402  (the path is made just above)
+    UID,
+    Scene,
+    become_unprivileged,
+    bench_plan,
+    measure_in_child,
+    raw_command,
+)
 from bench.rows import Row, interleave, table  # noqa: E402
 from tests.support.hosts import driver, gpus, hooks, namespaces  # noqa: E402
 from tests.support.hosts.spec import Gpu, HostSpec  # noqa: E402
@@ -84,22 +88,7 @@ def measure(folder: Path, program: Path, rounds: int) -> int:
     return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--launcher", type=Path, default=None)
-    options = parser.parse_args()
+if __name__ == "__main__":
     if os.geteuid() != 0:
         raise SystemExit("bench.gpus makes device nodes: run it as root")
-    program = options.launcher or REPO / "fleetbox" / "bin" / f"fleetbox-run-linux-{os.uname().machine}"
-    with tempfile.TemporaryDirectory(prefix="fleetbox-bench-", dir="/var/tmp") as name:
-        child = os.fork()
-        if child == 0:
-            os._exit(measure(Path(name), program, options.rounds))
-        _, status = os.waitpid(child, 0)
-    shutil.rmtree(f"/tmp/fleetbox-{UID}", ignore_errors=True)  # noqa: S108  (the launcher's own place)
-    raise SystemExit(os.waitstatus_to_exitcode(status))
-
-
-if __name__ == "__main__":
-    main()
+    measure_in_child(__doc__.splitlines()[0], measure)

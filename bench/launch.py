@@ -27,9 +27,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
@@ -281,8 +283,9 @@ def become_unprivileged(home: Path) -> None:
         os.setuid(UID)
 
 
-def measure(scene: Scene, rounds: int) -> int:
+def measure(folder: Path, program: Path, rounds: int) -> int:
     """In a child, because it becomes the unprivileged user for good."""
+    scene = Scene(folder, program)
     scene.make()
     become_unprivileged(scene.home)
     compare(scene, rounds)
@@ -293,8 +296,20 @@ def measure(scene: Scene, rounds: int) -> int:
     return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def end_with(work: Callable[[], int]) -> NoReturn:
+    """Never unwinds: what the parent takes down may have mounts of ours in it."""
+    status = 1
+    try:
+        status = work()
+    except Exception:  # noqa: BLE001  (whatever it is, it is printed, and the end of this child)
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def measure_in_child(title: str, work: Callable[[Path, Path, int], int]) -> NoReturn:
+    """`work` gets a directory of its own, the launcher and the number of rounds; its end is the program's."""
+    parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--launcher", type=Path, default=None)
     options = parser.parse_args()
@@ -302,7 +317,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fleetbox-bench-", dir="/var/tmp") as name:
         child = os.fork()
         if child == 0:
-            os._exit(measure(Scene(Path(name), program), options.rounds))
+            end_with(lambda: work(Path(name), program, options.rounds))
         _, status = os.waitpid(child, 0)
     if os.geteuid() == 0:
         shutil.rmtree(f"/tmp/fleetbox-{UID}", ignore_errors=True)  # noqa: S108  (the launcher's own place)
@@ -310,4 +325,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure_in_child(__doc__.splitlines()[0], measure)
