@@ -249,3 +249,44 @@ def test_explain_says_of_every_gpu_whether_it_is_taken(hosts: dict[str, Provisio
     assert "intel  (not taken: nvidia comes first" in mixed
     none = hosts["nodriver"].launch("true", options=EXPLAIN).stdout
     assert "none  (module not loaded: nvidia does not have the GPU at 0000:65:00.0)" in none
+
+
+NEEDS = """
+import ctypes, mmap, os, socket, stat, threading
+def renamed():
+    path = f"/proc/self/task/{threading.get_native_id()}/comm"
+    open(path, "w").write("cuda-worker")
+    print("thread", open(path).read().strip())
+worker = threading.Thread(target=renamed); worker.start(); worker.join()
+shm = os.open("/dev/shm/cuda.x", os.O_RDWR | os.O_CREAT, 0o600)
+os.ftruncate(shm, 64 << 20); mmap.mmap(shm, 64 << 20)[:] = bytes(64 << 20)
+print("shm", oct(stat.S_IMODE(os.stat("/dev/shm").st_mode)))
+listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listening.bind("\\0cuda-uvmfd-1-2"); listening.listen(1)
+print("socket", socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect_ex("\\0cuda-uvmfd-1-2"))
+os.makedirs(os.environ["CUDA_CACHE_PATH"]); print("cache")
+print("bus", bool(os.listdir("/sys/bus/pci/devices")))
+"""
+
+
+def test_what_cuda_needs_beside_nodes_is_there(hosts: dict[str, Provisioned]) -> None:
+    done = hosts["nvidia"].launch("python3", "-c", NEEDS)
+    assert done.stdout.split("\n") == [
+        *("thread cuda-worker", "shm 0o1777", "socket 0", "cache", "bus True", "")
+    ], done.stderr
+
+
+def test_a_node_of_a_group_is_open_to_its_members(hosts: dict[str, Provisioned]) -> None:
+    """Inside, other groups show as nobody's, and the kernel still goes by them."""
+    box = hosts["amd"]
+    box.change("chown root:video /dev/kfd; chmod 660 /dev/kfd")
+    try:
+        outsider = box.launch("python3", "-c", LOOK, "", "/dev/kfd")
+        box.change("usermod -aG video dev")
+        member = box.launch("python3", "-c", LOOK, "", "/dev/kfd")
+    finally:
+        box.change("gpasswd -d dev video; chown root:root /dev/kfd; chmod 666 /dev/kfd")
+    assert "no use of the GPU: node unreadable: /dev/kfd can be opened by group 44 only" in outsider.stderr
+    assert json.loads(outsider.stdout)["nodes"] == {"/dev/kfd": "EACCES"}
+    assert member.stderr == ""
+    assert json.loads(member.stdout)["nodes"] == {"/dev/kfd": "ENXIO"}

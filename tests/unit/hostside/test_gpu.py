@@ -191,9 +191,12 @@ NVIDIA: dict[str, tuple[Callable[[Host], None], tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("state", NVIDIA)
-def test_each_state_of_an_nvidia_gpu_is_told_apart(host: Host, state: str) -> None:
+def test_each_state_of_an_nvidia_gpu_is_told_apart(
+    host: Host, state: str, record_property: Callable[[str, object], None]
+) -> None:
     host.nvidia("0000:01:00.0", 0)
     break_it, expected = NVIDIA[state]
+    record_property("gpu", f"nvidia   doctor, {state:20} {expected[0]}: {expected[1]}")
     break_it(host)
     assert host.states() == [expected]
 
@@ -290,8 +293,12 @@ def test_wsl2_has_dxg_whatever_else_is_there(host: Host) -> None:
     ],
 )
 def test_each_state_of_a_gpu_in_wsl2_is_told_apart(
-    host: Host, break_it: Callable[[Host], None], state: tuple[str, str]
+    host: Host,
+    break_it: Callable[[Host], None],
+    state: tuple[str, str],
+    record_property: Callable[[str, object], None],
 ) -> None:
+    record_property("gpu", f"dxg      doctor, {'':20} {state[0]}: {state[1]}")
     host.node("/dev/dxg", 10, 125)
     break_it(host)
     assert host.states(2) == [state]
