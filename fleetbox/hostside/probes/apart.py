@@ -1,6 +1,7 @@
 """Checks that load a GPU's library: two rounds of their own, because it may hang.
 
 A process that hangs in a driver may not even be killed; then these checks alone are left without an answer.
+Their rounds come before those of all others, whose attempts they repeat in part.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def judged(
 def _left_open(params: Params | None) -> Iterator[tuple[int, str]]:
     """A descriptor that the launcher must not pass on: of an undeclared node, without waking its driver."""
     other = present(params).other if params is not None else ()
-    path = other[0] if other else "/dev/null"
-    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    path = next((node for node in other if os.access(node, os.F_OK)), "")
+    descriptor = os.open(path or os.devnull, os.O_PATH | os.O_CLOEXEC)
     try:
-        yield descriptor, path if other else ""
+        yield descriptor, path
     finally:
         os.close(descriptor)

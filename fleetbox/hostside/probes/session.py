@@ -213,31 +213,20 @@ def _try(
         variables = environment.planted(scene, pending.get("FBX-ENV-001", {}))
         around = Surroundings(scene.workspace, variables, kept)
         controls = rounds.outside(trials, launches, around)
-        with ThreadPoolExecutor(1 if alone else len(LAUNCHES) + 1) as pool:
-            beside = pool.submit(apart.judged, scene, pending, launches, asked)
+        # Before the others: it makes some of the same attempts, and outside, too.
+        found, spent_apart = apart.judged(scene, pending, launches, asked)
+        with ThreadPoolExecutor(1 if alone else len(LAUNCHES)) as pool:
             own = {
                 check: pool.submit(LAUNCHES[check], scene, launches) for check in pending if check in LAUNCHES
             }
             if alone:
-                wait([*own.values()])
-                wait([beside])
+                wait(own.values())
             judged, spent = rounds.inside(trials, controls, launches, around)
             verdicts.update({check: _own_launch(future) for check, future in own.items()})
-            found, spent_beside = _beside(beside, pending)
-        return {**verdicts, **judged, **found}, {**spent, **spent_beside}
+        return {**verdicts, **judged, **found}, {**spent, **spent_apart}
     finally:
         os.close(kept)
         os.close(open_pipe)
-
-
-def _beside(
-    future: Future[tuple[dict[str, Verdict], dict[str, int]]], pending: Iterable[str]
-) -> tuple[dict[str, Verdict], dict[str, int]]:
-    try:
-        return future.result()
-    except OSError as problem:
-        wanted = [check for check in pending if check in APART]
-        return {check: Verdict(outcome.ERROR, "probe_crash", str(problem)) for check in wanted}, {}
 
 
 def _prepared(scene: Scene, pending: Mapping[str, Params], asked: Asked) -> dict[str, Prepared]:

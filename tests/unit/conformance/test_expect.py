@@ -103,3 +103,28 @@ def test_a_variable_that_is_set_is_no_twin_of_one_that_is_passed(tmp_path: Path)
 
 def test_the_digest_is_the_policys(tmp_path: Path) -> None:
     assert params(tmp_path)["FBX-POL-001"] == {"digest": policy(tmp_path).digest}
+
+
+def test_gpu_checks_are_told_what_the_policy_selects_and_names(tmp_path: Path) -> None:
+    text = "devices: {gpu: {select: [1, 0], profile: graphics, vendors: [nvidia]}, allow: [/dev/kvm]}"
+    planned = params(tmp_path, text)
+    told = {
+        "gpu": "auto",
+        "vendors": ["nvidia"],
+        "select": ["0", "1"],
+        "profile": "graphics",
+        "allowed": ["/dev/kvm"],
+    }
+    assert planned["FBX-GPU-001"] == planned["FBX-GPU-003"] == told
+    assert planned["FBX-GPU-002"] == planned["FBX-GPU-005"] == {**told, "sockets": True}
+    assert params(tmp_path, "gpu_passthrough: false")["FBX-GPU-001"]["vendors"] == []
+    assert params(tmp_path, "process: {unix_sockets: none}")["FBX-GPU-002"]["sockets"] is False
+
+
+def test_the_process_that_uses_a_gpu_is_denied_what_the_policy_denies_and_no_more(tmp_path: Path) -> None:
+    parts = params(tmp_path, "filesystem: {rules: [{path: ~/.ssh, access: none}]}")["FBX-GPU-004"]["parts"]
+    assert set(parts) == {"FBX-NET-001", "FBX-NET-004", "FBX-FS-001", "FBX-FS-005"}
+    assert parts["FBX-FS-005"] == {"places": ["${HOME}/.ssh"]}
+    given = params(tmp_path, "network: {mode: host}")["FBX-GPU-004"]["parts"]
+    assert set(given) == {"FBX-NET-004", "FBX-FS-001"}
+    assert given["FBX-NET-004"] == {"abstract": False}

@@ -11,8 +11,11 @@ from typing import Any
 
 from fleetbox.hostside.probes.gpu.library import NAME, SIZE, Device, Library, compare, pattern
 
-# What ldconfig knows first; then where WSL2 and NixOS keep it.
-NAMES = ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/run/opengl-driver/lib/libcuda.so.1")
+# What ldconfig knows first; then where WSL2, NixOS and containers of clouds keep it.
+NAMES = (
+    "libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/run/opengl-driver/lib/libcuda.so.1",
+    "/usr/local/nvidia/lib64/libcuda.so.1",
+)  # fmt: skip
 
 
 def library() -> Library:

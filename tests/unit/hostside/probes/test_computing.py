@@ -4,6 +4,7 @@ The libraries are stand-ins, compiled here; nothing was seen with a real one yet
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,21 @@ def test_the_process_that_used_a_gpu_goes_on_with_other_attempts(machine: Machin
 def test_what_libraries_need_is_there_outside(machine: Machine, operation: str, tmp_path: Path) -> None:
     machine.environment["HOME"] = str(tmp_path)
     assert machine.try_(operation).ok
+
+
+def test_a_node_that_was_left_open_is_opened_anew_through_its_descriptor() -> None:
+    """Also one that was never opened to be read: what counts is that the descriptor is there."""
+    kept = os.open("/dev/null", os.O_PATH)
+    launches, tried = (
+        Launches(Installation(), Account.current()),
+        Attempt("reopen_device", {"path": "/dev/null"}),
+    )
+    outcomes = [
+        parsed_outcome(json.loads(launches.execute([], [tried], descriptors=passed).stdout)[0])
+        for passed in ([kept], [])
+    ]
+    os.close(kept)
+    assert [(outcome.ok, outcome.errno) for outcome in outcomes] == [(True, ""), (False, "EBADF")]
 
 
 @pytest.mark.parametrize(
