@@ -30,7 +30,7 @@ def opened(path: str, node: str = "") -> Attempt:
 
 def _closed_to_the_account(targets: Sequence[Tried]) -> bool:
     """What the account may not open outside either needs no sandbox to be out of its reach."""
-    return all(not t.inside.ok and not t.outside.ok and t.outside.errno in _CLOSED for t in targets)
+    return all(not tried.inside.ok and tried.outside.errno in _CLOSED for tried in targets)
 
 
 @dataclass(frozen=True)

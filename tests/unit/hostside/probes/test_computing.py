@@ -5,6 +5,7 @@ The libraries are stand-ins, compiled here; nothing was seen with a real one yet
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,14 @@ class Machine:
         path.write_text(gpu.listed(rows))
 
     def try_(self, operation: str, **arguments: Any) -> Outcome:
+        [outcome] = self.try_all([Attempt(operation, arguments)])
+        return outcome
+
+    def try_all(self, attempts: Sequence[Attempt], **options: Any) -> list[Outcome]:
         launches = Launches(Installation(), Account.current())
-        done = launches.execute([], [Attempt(operation, arguments)], environment=self.environment)
+        done = launches.execute([], attempts, environment=self.environment, **options)
         assert done.code == 0, done.stderr.decode()
-        [outcome] = json.loads(done.stdout)
-        return parsed_outcome(outcome)
+        return [parsed_outcome(outcome) for outcome in json.loads(done.stdout)]
 
     def compute(self, vendor: str) -> Computed:
         answer = computed.parsed(self.try_("compute", vendor=vendor))
@@ -151,9 +155,19 @@ def test_a_library_that_hangs_is_ended_and_said_to_hang(
     monkeypatch.setattr(launch, "_PROGRAM", impatient)
     machine.plant(*NVIDIA)
     machine.has(Row("hang"))
-    outcome = machine.try_("compute", vendor="nvidia")
-    assert outcome.errno == "ETIMEDOUT"
-    assert computed.describe(outcome) == "hung and was killed"
+    attempts = [Attempt("compute", {"vendor": "nvidia"})] * 2
+    first, second, other = machine.try_all([*attempts, Attempt("own_child", {})])
+    assert first.errno == second.errno == "ETIMEDOUT"
+    assert computed.describe(first) == "hung and was killed"
+    assert second.ms < 100 < first.ms, "where one has hung nobody waits for the next"
+    assert other.ok
+
+
+def test_a_library_has_more_time_than_other_attempts(machine: Machine) -> None:
+    machine.plant(*NVIDIA)
+    machine.has(Row("/dev/nvidia0"))
+    [outcome] = machine.try_all([Attempt("compute", {"vendor": "nvidia"})], limit=0.0)
+    assert computed.parsed(outcome)
 
 
 def test_the_process_that_used_a_gpu_goes_on_with_other_attempts(machine: Machine) -> None:
