@@ -63,3 +63,19 @@ cuda.version(library)
 cuda.devices(library)
 print(json.dumps({"ms": 1000 * (time.perf_counter() - begin)}))
 """
+
+POLICIES = {
+    "all": "",
+    "first": "devices: {gpu: {mode: required, select: 0}}\n",
+    "none": "gpu_passthrough: false\n",
+}
+# What is tried, under which policy, and whether it must work inside.
+TRIALS = (
+    ("nodes and environment", NODES, "all", True),
+    ("cuInit, context, memory round trip", COMPUTE, "all", True),
+    ("the same, one GPU chosen", COMPUTE, "first", True),
+    ("PyTorch matrix product", MATRIX, "all", True),
+    ("PyTorch data loader, 4 workers", LOADER, "all", True),
+    ("network and files stay closed after CUDA", CLOSED, "all", True),
+    ("no GPU in the policy: CUDA must fail", COMPUTE, "none", False),
+)

@@ -8,11 +8,11 @@ import stat
 _LIMIT = 64 * 1024
 
 
-def text(path: str) -> str:
+def text(path: str, limit: int = _LIMIT) -> str:
     """The beginning of a small file, stripped; "" when it cannot be read."""
     try:
         with open(path, "rb") as file:
-            return file.read(_LIMIT).decode("utf-8", "replace").strip()
+            return file.read(limit).decode("utf-8", "replace").strip()
     except OSError:
         return ""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import WORKLOAD_UID
-from tests.real_gpu import trials
-from tests.real_gpu.__main__ import POLICIES, main
+from tests.real_gpu.__main__ import main
+from tests.real_gpu.trials import NODES, POLICIES
 
 HERE = any(os.path.exists(node) for node in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
 
@@ -35,7 +35,7 @@ def look(kit: Path, policy: str) -> "subprocess.CompletedProcess[str]":
     become = ["setpriv", f"--reuid={WORKLOAD_UID}", f"--regid={WORKLOAD_UID}", "--clear-groups"]
     launch = [str(kit / "fleetbox-run"), "--plan", str(kit / policy / "launch.plan"), "--"]
     return subprocess.run(
-        [*become, *launch, "python3", "-c", trials.NODES],
+        [*become, *launch, "python3", "-c", NODES],
         cwd=kit.parent / "ws", capture_output=True, text=True, check=False,
     )  # fmt: skip
 

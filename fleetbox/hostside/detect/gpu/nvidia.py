@@ -18,6 +18,7 @@ CONTROL = "/dev/nvidiactl"
 _SHARED = (CONTROL, "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 _FIELDS = {"Model": "model", "GPU UUID": "uuid", "Bus Location": "pci", "Device Minor": "minor"}
 _NODE = re.compile(r"nvidia[0-9]{1,4}")
+_MINORS_MAX = 1024 * 1024  # a line for every instance that 32 GPUs could have
 _MIG = re.compile(r"gpu([0-9]{1,4})/gi([0-9]{1,4})/(?:ci([0-9]{1,4})/)?access ([0-9]{1,6})")
 
 
@@ -78,7 +79,7 @@ def _left_over(places: Places, opens: Opens, driver: str) -> list[Gpu]:
 
 def _mig_minors(places: Places) -> dict[tuple[int, int, int | None], str]:
     """(GPU, GPU instance, compute instance or None) → the node of the right to it."""
-    lines = files.text(places.under("/proc/driver/nvidia-caps/mig-minors")).splitlines()
+    lines = files.text(places.under("/proc/driver/nvidia-caps/mig-minors"), _MINORS_MAX).splitlines()
     found = {}
     for match in filter(None, map(_MIG.fullmatch, lines)):
         key = (int(match[1]), int(match[2]), int(match[3]) if match[3] else None)

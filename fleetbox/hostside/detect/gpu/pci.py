@@ -11,8 +11,10 @@ from fleetbox.hostside.paths import Places
 
 NVIDIA, AMD, INTEL = "0x10de", "0x1002", "0x8086"
 _DEVICES = "/sys/bus/pci/devices"
-# Display controllers (VGA, 3D and others) and processing accelerators.
-_CLASSES = ("0x0300", "0x0302", "0x0380", "0x1200")
+# Display controllers: VGA, 3D and others.
+_CLASSES = ("0x0300", "0x0302", "0x0380")
+# Processing accelerators: AMD has GPUs among them. Intel's are its NPUs, which are none.
+_ACCELERATOR = "0x1200"
 _RENDER = re.compile(r"renderD[0-9]{1,5}")
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
@@ -33,9 +35,16 @@ def displays(places: Places) -> list[Display]:
     found = []
     for address in files.names(places.under(_DEVICES)):
         path = places.under(f"{_DEVICES}/{address}")
-        if _ADDRESS.fullmatch(address) and files.text(f"{path}/class").startswith(_CLASSES):
+        if _ADDRESS.fullmatch(address) and _is_gpu(path):
             found.append(_display(address, path))
     return found
+
+
+def _is_gpu(path: str) -> bool:
+    kind = files.text(f"{path}/class")
+    return kind.startswith(_CLASSES) or (
+        kind.startswith(_ACCELERATOR) and files.text(f"{path}/vendor") != INTEL
+    )
 
 
 def _display(address: str, path: str) -> Display:
