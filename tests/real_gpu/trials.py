@@ -67,6 +67,7 @@ print(json.dumps({"ms": 1000 * (time.perf_counter() - begin)}))
 POLICIES = {
     "all": "",
     "first": "devices: {gpu: {mode: required, select: 0}}\n",
+    "graphics": "devices: {gpu: {profile: graphics}}\n",
     "none": "gpu_passthrough: false\n",
 }
 # What is tried, under which policy, and whether it must work inside.

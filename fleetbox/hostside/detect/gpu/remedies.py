@@ -14,7 +14,7 @@ _DRIVERS = {
     "wsl": "wsl --update in Windows, and a GPU driver there",
 }
 _NODES = {
-    "nvidia": "role fleetbox.sandbox.gpu; for now only: nvidia-modprobe -c 255 -c N, then nvidia-modprobe -u -c 0",
+    "nvidia": "role fleetbox.sandbox.gpu; until the next boot: nvidia-modprobe -c 255 -c N, then -u -c 0",
     "amd": "udevadm trigger, or look why amdgpu has no compute (dmesg)",
     "intel": "udevadm trigger, or look why the driver shows no render node (dmesg)",
     "jetson": "udevadm trigger, or look why nvgpu makes no nodes (dmesg)",
