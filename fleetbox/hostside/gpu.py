@@ -80,8 +80,8 @@ def _lock_names(devices: list[dict[str, Any]]) -> tuple[str, ...]:
             names.add(_WITHOUT_ADDRESS[device["vendor"]])
         elif is_pci(pci):
             names.add(pci)
-            places = ((one["gpu_instance"], one["compute_instance"]) for one in device["mig"])
-            names.update(f"{pci}-gi{gi}-ci{ci}" for gi, ci in places)
+            # Compute instances of one GPU instance share its memory, so none of them can be had alone.
+            names.update(f"{pci}-gi{one['gpu_instance']}" for one in device["mig"])
     return tuple(sorted(names))
 
 

@@ -129,7 +129,7 @@ def test_instances_devices_and_locks_are_written_down(
             {"name": "/etc/cdi/b.json", "reasons": [broken]},
         ],
         "notes": [f"/etc/cdi/b.json: {broken}"],
-        "locks": ["0000:65:00.0", "0000:66:00.0", "0000:66:00.0-gi13-ci0", "0000:66:00.0-gi3-ci1"],
+        "locks": ["0000:65:00.0", "0000:66:00.0", "0000:66:00.0-gi13", "0000:66:00.0-gi3"],
     }
     assert sorted(path.name for path in host.locks.iterdir()) == answer["locks"]
     assert host.answer()["changed"] is False
@@ -144,6 +144,18 @@ def test_a_library_that_fails_costs_the_uuids_alone(host: Host, monkeypatch: pyt
     assert (answer["mig"], len(answer["locks"])) == ([], 4)
     assert "libfleetbox-no-such.so.1" in answer["mig_problem"]
     assert host.content() == GpuMap()
+
+
+def test_compute_instances_of_one_gpu_instance_have_one_lock(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mig, "LIBRARY", "libfleetbox-no-such.so.1")
+    host.nvidia("0000:65:00.0")
+    minors = "gpu0/gi3/access 30\ngpu0/gi3/ci0/access 31\ngpu0/gi3/ci1/access 32\n"
+    host.plant("/proc/driver/nvidia-caps/mig-minors", minors)
+    for instance in ("ci0", "ci1"):
+        host.plant(f"/proc/driver/nvidia/capabilities/gpu0/mig/gi3/{instance}/access")
+    assert host.answer()["locks"] == ["0000:65:00.0", "0000:65:00.0-gi3"]
 
 
 def test_no_library_is_asked_where_there_is_no_instance(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
