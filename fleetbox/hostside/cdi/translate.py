@@ -20,6 +20,10 @@ from fleetbox.hostside.text import escape
 _ENV = re.compile(r"(NVIDIA_|CUDA_|HIP_|ROCR_|ZE_|__EGL|VK_)[A-Za-z0-9_]*")
 _ENV_REFUSED = re.compile(r"LD_PRELOAD|LD_AUDIT|PATH|.*PYTHON.*")
 _CLOSED = ("/root", "/home", "/proc", "/sys", "/dev", "/run/docker.sock", "/var/run/docker.sock")
+# Where drivers are installed, by nobody but root. Elsewhere are the sockets of the host's services, and
+# places like /tmp in which a workload can plant a link.
+_INSTALLED = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store")
+_OPENGL = "/run/opengl-driver"
 _BY_PATH = "/dev/dri/by-path"
 _MOUNT_TYPES = ("", "none", "bind")
 _NODE_TYPES = {"b": "a block device is a disk", "p": "a pipe is no device"}
@@ -97,6 +101,8 @@ class _Translation:
         problem = _mount_problem(mount)
         if problem:
             self.refused.append(f"mount {mount.path}: {problem}")
+        elif not _is_installed(mount.path):
+            self.notes.append(f"mount {mount.path} is left out: it is not where drivers are installed")
         else:
             _put(self.mounts, mount.path, Mount(mount.host_path, mount.path))
 
@@ -145,7 +151,14 @@ def _mount_problem(mount: spec.Mount) -> str:
         return "a place that no CDI spec changes"
     if _is_at_or_below(mount.path, "/etc") and mount.host_path != mount.path:
         return f"{mount.host_path} would replace a setting of the system"
+    if _is_installed(mount.path) and mount.host_path != mount.path:
+        return f"shows {mount.host_path}, and a sandbox shows each file in its own place"
     return ""
+
+
+def _is_installed(path: str) -> bool:
+    below = any(path.startswith(f"{place}/") for place in _INSTALLED)
+    return below or _is_at_or_below(path, _OPENGL)
 
 
 def _is_at_or_below(path: str, directory: str) -> bool:

@@ -49,7 +49,6 @@ CAPS = plain("/dev/nvidia1", "/dev/nvidia-caps/nvidia-cap12", "/dev/nvidia-caps/
 NVIDIA_MOUNTS = tuple(
     Mount(path, path)
     for path in (
-        "/run/nvidia-persistenced/socket",
         "/usr/bin/nvidia-smi",
         "/etc/vulkan/icd.d/nvidia_icd.json",
         "/usr/lib/x86_64-linux-gnu/libcuda.so.580.1",
@@ -80,7 +79,7 @@ def test_nvidias_devices_are_usable_without_their_screens_and_hooks() -> None:
     left_out = {"/dev/nvidia-modeset", "/dev/dri/card1"}
     assert notes == {f"hook {name} is not run: a sandbox shows the host's own files" for name in hooks} | {
         f"{node} is left out; a policy that needs it names it in devices.allow" for node in left_out
-    }
+    } | {"mount /run/nvidia-persistenced/socket is left out: it is not where drivers are installed"}
 
 
 def test_wsls_only_device_is_usable() -> None:
@@ -107,7 +106,7 @@ def test_a_devices_own_edits_come_after_the_specs_and_win() -> None:
     assert found["x"] == Device(
         "vendor.com/dotted.class=x",
         (Node("/dev/shared", "/dev/shared", 500, 0), Node("/dev/host-own", "/dev/own", 500, 7)),
-        (Mount("/opt/vendor", "/opt/vendor"), Mount("/usr/share/a", "/opt/vendor/lib")),
+        (Mount("/opt/vendor", "/opt/vendor"), Mount("/opt/vendor/lib", "/opt/vendor/lib")),
         (Variable("CUDA_TWO", "spec"), Variable("CUDA_ONE", "device"), Variable("HIP_X", "a=b")),
         (44,),
     )
@@ -236,6 +235,17 @@ def test_a_node_that_cannot_be_given_refuses_the_device(node: dict[str, str], wh
             {"hostPath": "/srv/preload", "containerPath": "/etc/ld.so.preload"},
             "/srv/preload would replace a setting",
         ),
+        *(
+            (
+                {"hostPath": host, "containerPath": path},
+                f"shows {host}, and a sandbox shows each file in its own",
+            )
+            for host, path in (
+                ("/usr/lib/a", "/usr/lib/b"),
+                ("/srv/x", "/opt/x"),
+                ("/nix/store/a", "/usr/bin/a"),
+            )
+        ),
         ({"hostPath": "/a", "containerPath": "/a", "type": "tmpfs"}, "type tmpfs is not bind"),
         ({"hostPath": "/a/..", "containerPath": "/a"}, "not a plain absolute path, or /a/.. is not"),
         ({"hostPath": "/a", "containerPath": "/b/../etc/x"}, "not a plain absolute path"),
@@ -245,6 +255,51 @@ def test_a_node_that_cannot_be_given_refuses_the_device(node: dict[str, str], wh
 )
 def test_a_mount_that_cannot_be_made_refuses_the_device(mount: dict[str, str], why: str) -> None:
     assert why in reason(mounts=[mount])
+
+
+def mounted(host_path: str, path: str) -> tuple[Mount, ...]:
+    found = entry(mounts=[{"hostPath": host_path, "containerPath": path}])
+    assert isinstance(found, Device), found
+    return found.mounts
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/usr/lib/x",
+        "/lib/x",
+        "/lib32/x",
+        "/lib64/x",
+        "/libx32/x",
+        "/opt/x",
+        "/etc/x",
+        "/nix/store/x",
+        "/run/opengl-driver",
+        "/run/opengl-driver/lib",
+    ],
+)
+def test_a_file_where_drivers_are_installed_is_shown(path: str) -> None:
+    assert mounted(path, path) == (Mount(path, path),)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/run/nvidia-persistenced/socket",
+        "/run/nvidia-fabricmanager/socket",
+        "/tmp/nvidia-mps",
+        "/var/run/x",
+        "/srv/x",
+        "/usr",
+        "/opt",
+        "/usrx/y",
+        "/run/opengl-driver-x",
+        "/nix/var/x",
+    ],
+)
+def test_any_other_mount_is_left_out_wherever_it_comes_from(path: str) -> None:
+    assert mounted(path, path) == ()
+    assert mounted("/usr/lib/x", path) == ()
 
 
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_AUDIT", "PATH", "PYTHONPATH", "NVIDIA_PYTHON_X"])
