@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from typing import TypeVar
 
 from fleetbox.hostside import gpu_words
@@ -84,10 +83,10 @@ class _Translation:
 
     def _node(self, node: spec.Node) -> None:
         host_path = node.host_path or node.path
-        problem = _NODE_TYPES.get(node.type) or _node_problem((host_path, node.path))
+        problem = _NODE_TYPES.get(node.type) or _node_problem(host_path, node.path)
         if problem:
             self.refused.append(f"node {host_path}: {problem}")
-        elif closed.DISPLAY.fullmatch(host_path) or closed.DISPLAY.fullmatch(node.path):
+        elif closed.DISPLAY.fullmatch(host_path):
             self.notes.append(f"{host_path} is left out; a policy that needs it names it in devices.allow")
         else:
             _put(self.nodes, node.path, Node(host_path, node.path, node.major, node.minor))
@@ -130,15 +129,13 @@ def _put(among: dict[str, _Part], name: str, value: _Part) -> None:
     among[name] = value
 
 
-def _node_problem(paths: Iterable[str]) -> str:
-    """Of what the host has and of what appears: the first could be a disk, the second could pose as one."""
-    for path in paths:
-        if not gpu_words.is_node(path):
-            return "not a plain path below /dev"
-        if closed.NEVER.fullmatch(path) or closed.BY_NAME_ONLY.fullmatch(path):
-            return "a node that no CDI spec opens"
-        if closed.PROVIDED.fullmatch(path):
-            return "a node that every sandbox has"
+def _node_problem(host_path: str, path: str) -> str:
+    if not (gpu_words.is_node(host_path) and gpu_words.is_node(path)):
+        return "not a plain path below /dev"
+    if host_path != path:
+        return f"shown as {path}, and a sandbox shows each node in its own place"
+    if not (closed.COMPUTE.fullmatch(path) or closed.DISPLAY.fullmatch(path)):
+        return "no node of a GPU or an accelerator"
     return ""
 
 

@@ -97,7 +97,7 @@ def test_instances_devices_and_locks_are_written_down(
     host.with_mig()
     if os.geteuid() != 0:
         pytest.skip("needs root: specs of others are not read")
-    node = {"deviceNodes": [{"path": "/dev/x"}]}
+    node = {"deviceNodes": [{"path": "/dev/nvidia0"}]}
     devices = [
         {"name": "y", "containerEdits": {"deviceNodes": [{"path": "/dev/mem"}]}},
         {"name": "x", "containerEdits": node},
@@ -106,7 +106,7 @@ def test_instances_devices_and_locks_are_written_down(
     host.plant("/etc/cdi/a.json", text)
     host.plant("/etc/cdi/b.json", "{")
     answer = host.answer()
-    why = "node /dev/mem: a node that no CDI spec opens"
+    why = "node /dev/mem: no node of a GPU or an accelerator"
     broken = "line 1, column 2: is not JSON: Expecting property name enclosed in double quotes"
     content = host.content()
     assert content == GpuMap(
@@ -115,7 +115,7 @@ def test_instances_devices_and_locks_are_written_down(
             Source("/etc/cdi/a.json", len(text), content.sources[0].crc),
             Source("/etc/cdi/b.json", 1, "15d54739"),
         ),
-        (Device("a.com/b=x", (Node("/dev/x", "/dev/x", None, None),)), Refused("a.com/b=y", why)),
+        (Device("a.com/b=x", (Node("/dev/nvidia0", "/dev/nvidia0", None, None),)), Refused("a.com/b=y", why)),
         (f"/etc/cdi/b.json: {broken}",),
     )
     assert answer == {

@@ -217,7 +217,25 @@ def test_what_a_destination_allows_is_checked(
         ),
         (
             "a node that gives the machine away",
-            ["/dev/mem", "/dev/sda1", "/dev/nvme0n1", "/dev/tty1", "/dev/uinput"],
+            [
+                *(
+                    "/dev/mem",
+                    "/dev/sda1",
+                    "/dev/nvme0n1",
+                    "/dev/tty1",
+                    "/dev/uinput",
+                    "/dev/ng0n1",
+                    "/dev/st0",
+                ),
+                *("/dev/nst0m", "/dev/dax0.0", "/dev/nvram", "/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0"),
+                *(
+                    "/dev/mpt3ctl",
+                    "/dev/mptctl",
+                    "/dev/megaraid_sas_ioctl_node",
+                    "/dev/mei0",
+                    "/dev/userfaultfd",
+                ),
+            ],
         ),
         ("a node that every sandbox has", ["/dev/null", "/dev/tty"]),
         ("not a path below /dev", ["/etc/passwd", "dev/kvm"]),

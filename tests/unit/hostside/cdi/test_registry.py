@@ -64,17 +64,17 @@ def test_a_host_without_specs_has_no_devices(tmp_path: Path, tree: Tree) -> None
 
 
 def test_specs_of_both_formats_are_read_and_the_later_directory_wins(tree: Tree) -> None:
-    tree.plant("/etc/cdi/a.json", spec("x", "/dev/old"))
-    tree.plant("/etc/cdi/b.json", spec("y", "/dev/y"))
-    tree.plant("/var/run/cdi/c.yaml", spec("x", "/dev/new"))
-    tree.plant("/etc/cdi/d.txt", spec("z", "/dev/z"))
+    tree.plant("/etc/cdi/a.json", spec("x", "/dev/nvidia8"))
+    tree.plant("/etc/cdi/b.json", spec("y", "/dev/nvidia1"))
+    tree.plant("/var/run/cdi/c.yaml", spec("x", "/dev/nvidia9"))
+    tree.plant("/etc/cdi/d.txt", spec("z", "/dev/nvidia2"))
     (tree.at("/etc/cdi") / "sub").mkdir()
-    tree.plant("/etc/cdi/sub/e.json", spec("z", "/dev/z"))
-    assert tree.nodes() == {"a.com/b=x": "/dev/new", "a.com/b=y": "/dev/y"}
+    tree.plant("/etc/cdi/sub/e.json", spec("z", "/dev/nvidia2"))
+    assert tree.nodes() == {"a.com/b=x": "/dev/nvidia9", "a.com/b=y": "/dev/nvidia1"}
 
 
 def test_every_spec_is_a_source_with_size_and_checksum(tree: Tree) -> None:
-    whole = spec("x", "/dev/x")
+    whole = spec("x", "/dev/nvidia0")
     tree.plant("/var/run/cdi/a.json", whole)
     tree.plant("/etc/cdi/broken.yaml", "{")
     tree.plant("/etc/cdi/closed.json", whole, mode=0o600)
@@ -90,32 +90,32 @@ def test_every_spec_is_a_source_with_size_and_checksum(tree: Tree) -> None:
 
 
 def test_a_spec_without_a_name_before_its_ending_is_one(tree: Tree) -> None:
-    tree.plant("/etc/cdi/.json", spec("x", "/dev/x"))
+    tree.plant("/etc/cdi/.json", spec("x", "/dev/nvidia0"))
     found = tree.read()
     assert [source.path for source in found.sources] == ["/etc/cdi/.json"]
     assert decode(encode(GpuMap(sources=found.sources, devices=found.devices))).devices == found.devices
 
 
 def test_a_broken_spec_takes_nothing_else_with_it(tree: Tree) -> None:
-    tree.plant("/etc/cdi/a.json", spec("x", "/dev/x"))
+    tree.plant("/etc/cdi/a.json", spec("x", "/dev/nvidia0"))
     tree.plant("/etc/cdi/b.json", '{"devices": 1}')
     found = tree.read()
-    assert tree.nodes() == {"a.com/b=x": "/dev/x"}
+    assert tree.nodes() == {"a.com/b=x": "/dev/nvidia0"}
     [broken] = found.broken
     assert (broken.path, len(broken.problems)) == ("/etc/cdi/b.json", 4)
     assert found.notes == ("/etc/cdi/b.json: cdiVersion: is missing (and 3 more)",)
 
 
 def test_two_specs_of_one_directory_that_define_one_device_refuse_it(tree: Tree) -> None:
-    tree.plant("/var/run/cdi/a.json", spec("x", "/dev/x"))
-    tree.plant("/var/run/cdi/b.json", spec("x", "/dev/x"))
-    tree.plant("/etc/cdi/c.json", spec("x", "/dev/x"))
+    tree.plant("/var/run/cdi/a.json", spec("x", "/dev/nvidia0"))
+    tree.plant("/var/run/cdi/b.json", spec("x", "/dev/nvidia0"))
+    tree.plant("/etc/cdi/c.json", spec("x", "/dev/nvidia0"))
     both = "/var/run/cdi/a.json and /var/run/cdi/b.json both define it; remove it from one"
     assert tree.nodes() == {"a.com/b=x": both}
 
 
 def test_a_refused_device_hides_the_one_below(tree: Tree) -> None:
-    tree.plant("/etc/cdi/a.json", spec("x", "/dev/x"))
+    tree.plant("/etc/cdi/a.json", spec("x", "/dev/nvidia0"))
     tree.plant("/var/run/cdi/a.json", spec("x", "/dev/mem"))
     [entry] = tree.read().devices
     assert isinstance(entry, Refused)
@@ -186,7 +186,7 @@ MISTRUSTED: dict[str, tuple[Callable[[Tree], None], str]] = {
 
 @pytest.mark.parametrize("case", MISTRUSTED)
 def test_what_others_could_have_written_is_not_read(tree: Tree, case: str) -> None:
-    tree.plant("/etc/cdi/a.json", spec("x", "/dev/x"))
+    tree.plant("/etc/cdi/a.json", spec("x", "/dev/nvidia0"))
     assert list(tree.nodes()) == ["a.com/b=x"]
     change, said = MISTRUSTED[case]
     change(tree)
@@ -199,7 +199,7 @@ def test_what_others_could_have_written_is_not_read(tree: Tree, case: str) -> No
 def test_a_spec_is_trusted_only_if_it_is_roots(tree: Tree) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to give a file away")
-    tree.plant("/etc/cdi/a.json", spec("x", "/dev/x"))
+    tree.plant("/etc/cdi/a.json", spec("x", "/dev/nvidia0"))
     assert registry.read(tree.places).devices
     os.chown(tree.at("/etc/cdi/a.json"), 12345, 12345)
     assert not registry.read(tree.places).devices
@@ -214,7 +214,7 @@ def test_endless_directories_are_refused(tree: Tree) -> None:
 
 def test_without_a_reader_of_yaml_the_remedy_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_text, "_module", lambda: None)
-    tree.plant("/etc/cdi/a.yaml", spec("x", "/dev/x"))
+    tree.plant("/etc/cdi/a.yaml", spec("x", "/dev/nvidia0"))
     [broken] = tree.read().broken
     assert broken.problems == (
         "the spec: is YAML, and this host cannot read it; role fleetbox.sandbox.gpu installs python3-yaml",

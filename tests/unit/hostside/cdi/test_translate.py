@@ -32,7 +32,7 @@ def plain(*paths: str) -> tuple[Node, ...]:
 
 def entry(**edits: object) -> Entry:
     """Of a device that has a harmless node and `edits`."""
-    whole = {"deviceNodes": [{"path": "/dev/x"}], **edits}
+    whole = {"deviceNodes": [{"path": "/dev/nvidia0"}], **edits}
     value = {"cdiVersion": "1.1.0", "kind": "a.com/b", "devices": [{"name": "x", "containerEdits": whole}]}
     parsed = spec.parse(json.dumps(value).encode(), "x.json")
     return translate(parsed.edits, parsed.devices[0])[0]
@@ -105,13 +105,13 @@ def test_a_devices_own_edits_come_after_the_specs_and_win() -> None:
     found, notes = fixture("everything.json")
     assert found["x"] == Device(
         "vendor.com/dotted.class=x",
-        (Node("/dev/shared", "/dev/shared", 500, 0), Node("/dev/host-own", "/dev/own", 500, 7)),
+        (Node("/dev/accel/accel0", "/dev/accel/accel0", 500, 0), Node("/dev/accel1", "/dev/accel1", 500, 7)),
         (Mount("/opt/vendor", "/opt/vendor"), Mount("/opt/vendor/lib", "/opt/vendor/lib")),
         (Variable("CUDA_TWO", "spec"), Variable("CUDA_ONE", "device"), Variable("HIP_X", "a=b")),
         (44,),
     )
     assert "env OTHER is left out: it is not a variable of GPUs" in notes
-    assert "/dev/host-own is writable, though permissions are none" in notes
+    assert "/dev/accel1 is writable, though permissions are none" in notes
 
 
 @pytest.mark.parametrize(
@@ -167,23 +167,47 @@ NEVER = (
         "net/tun",
         "vhost-net",
         "char/1:1",
+        "null",
+        "tty",
         "fd/3",
         "shm/x",
     ),
+    *("ng0n1", "iommu", "userfaultfd", "udmabuf", "dax0.0", "mpt3ctl", "st0", "ipmi0", "nvram", "mei0"),
+    *("usbmon0", "megaraid_sas_ioctl_node", "i2c-0", "x", "nvidia", "nvidia0x", "nvidia-uvm-x", "accel/x"),
+    *("dri/by-path/x", "nvgpu/igpu0", "nvidia-caps/nvidia-cap02", "nvidia-soc-iommu", "kfd0"),
 )
 
 
 @pytest.mark.parametrize("name", NEVER)
-def test_a_node_that_is_no_gpu_refuses_the_device_under_any_name(name: str) -> None:
-    for node in ({"path": f"/dev/{name}"}, {"path": "/dev/y", "hostPath": f"/dev/{name}"}):
-        assert f"node /dev/{name}: a node that no CDI spec opens" in reason(deviceNodes=[node])
-    posing = {"path": f"/dev/{name}", "hostPath": "/dev/y"}
-    assert "node /dev/y: a node that no CDI spec opens" in reason(deviceNodes=[posing])
+def test_a_node_that_is_no_gpu_refuses_the_device(name: str) -> None:
+    why = f"node /dev/{name}: no node of a GPU or an accelerator"
+    assert reason(deviceNodes=[{"path": f"/dev/{name}"}]) == why
+    assert reason(deviceNodes=[{"path": f"/dev/{name}", "hostPath": f"/dev/{name}"}]) == why
 
 
-@pytest.mark.parametrize(
-    "name", ["nvidia0", "nvidia-caps/nvidia-cap12", "dri/renderD128", "kfd", "accel/accel0", "nvmap"]
+@pytest.mark.parametrize("other", ["/dev/nvidia1", "/dev/sda", "/dev/dri/card0", "/dev/x"])
+def test_a_node_under_another_name_refuses_the_device(other: str) -> None:
+    for host_path, path in (("/dev/nvidia0", other), (other, "/dev/nvidia0")):
+        why = f"node {host_path}: shown as {path}, and a sandbox shows each node in its own place"
+        assert reason(deviceNodes=[{"path": path, "hostPath": host_path}]) == why
+
+
+GIVEN = (
+    *("nvidiactl", "nvidia0", "nvidia12", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps/nvidia-cap3"),
+    *("nvidia-caps/nvidia-cap12", "nvidia-caps/nvidia-cap120", "dri/renderD128", "kfd", "dxg", "nvmap"),
+    *(
+        "nvhost-gpu",
+        "nvhost-ctrl-gpu",
+        "nvgpu/igpu0/ctrl",
+        "nvsciipc",
+        "host1x-fence",
+        "accel/accel0",
+        "accel0",
+    ),
 )
+
+
+@pytest.mark.parametrize("name", GIVEN)
 def test_a_node_of_a_gpu_is_given(name: str) -> None:
     found = entry(deviceNodes=[{"path": f"/dev/{name}"}])
     assert isinstance(found, Device)
@@ -195,7 +219,6 @@ def test_a_node_of_a_gpu_is_given(name: str) -> None:
     [
         ({"path": "/dev/x", "type": "b"}, "a block device is a disk"),
         ({"path": "/dev/x", "type": "p"}, "a pipe is no device"),
-        ({"path": "/dev/null"}, "a node that every sandbox has"),
         ({"path": "/dev"}, "not a plain path below /dev"),
         ({"path": "/dev/"}, "not a plain path below /dev"),
         ({"path": "/dev/../mem"}, "not a plain path below /dev"),
@@ -345,7 +368,7 @@ def test_all_reasons_come_at_once_and_fit() -> None:
         env=["PATH=x"], deviceNodes=[{"path": "/dev/mem"}], mounts=[{"hostPath": "/", "containerPath": "/"}]
     )
     assert said == (
-        "node /dev/mem: a node that no CDI spec opens; mount /: a place that no CDI spec changes; "
+        "node /dev/mem: no node of a GPU or an accelerator; mount /: a place that no CDI spec changes; "
         "env PATH: it decides which code is run"
     )
     many = reason(deviceNodes=[{"path": f"/dev/sda{number}"} for number in range(100)])
