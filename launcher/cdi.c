@@ -70,7 +70,7 @@ void cdi_check(const struct cdi_device *device) {
 
 void cdi_use(struct launch *launch, const struct cdi_device *device) {
     for (size_t i = 0; launch->plan.root == ROOT_MINIMAL && i + 2 <= device->mounts.count; i += 2) {
-        collect_visible(launch, device->mounts.item[i], "CDI");
+        collect_library(launch, device->mounts.item[i], "CDI");
     }
     for (size_t i = 0; i < device->env.count; i++) {
         strings_add(&launch->gpu_env, device->env.item[i]);

@@ -122,8 +122,40 @@ static void add_existing(struct launch *launch, const char *path, enum access ac
     }
 }
 
-void collect_visible(struct launch *launch, const char *path, const char *why) {
-    add_existing(launch, path, ACCESS_READ, why);
+static bool in_library_tree(const char *path) {
+    static const char *const trees[] = {"/usr", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store",
+                                        "/run/opengl-driver"};
+    for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
+        if (path_below(path, trees[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_closed(const struct launch *launch, const char *path) {
+    for (size_t i = 0; i < launch->entries.count; i++) {
+        const struct entry *entry = &launch->entries.item[i];
+        bool closed = entry->access == ACCESS_NONE || entry->kind == ENTRY_TMP;
+        if (closed && path_at_or_below(path, entry->path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void collect_library(struct launch *launch, const char *path, const char *why) {
+    struct resolved place = find(launch, path);
+    if (place.found != FOUND || !in_library_tree(path) || !in_library_tree(place.path)) {
+        skip(launch, path, "no library or program is there, not shown");
+    } else if (!(S_ISREG(place.st.st_mode) || S_ISDIR(place.st.st_mode)) || place.st.st_uid != 0 ||
+               (place.st.st_mode & (S_IWGRP | S_IWOTH))) {
+        skip(launch, path, "no file or directory that root alone can change, not shown");
+    } else if (is_closed(launch, place.path)) {
+        skip(launch, path, "the policy closes it, not shown");
+    } else {
+        entries_add(&launch->entries, entry_at(&place, ACCESS_READ, why));
+    }
 }
 
 /* The symlink PATH itself, in the canonical directory that holds it. */

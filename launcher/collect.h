@@ -22,8 +22,9 @@ void collect_links(struct launch *launch);
 void collect_sockets(struct launch *launch);
 void collect_gpu(struct launch *launch);
 
-/* PATH, if it exists, can be read in a root that shows nothing by itself. */
-void collect_visible(struct launch *launch, const char *path, const char *why);
+/* PATH can be read in a root that shows nothing by itself: files and directories of root's, in the trees of programs and
+ * libraries, which the policy does not close. Anything else is left out: WHY is somebody else's word. */
+void collect_library(struct launch *launch, const char *path, const char *why);
 
 /* Whether the workload may use AF_UNIX; known once the GPU was looked for. */
 bool sockets_allowed(const struct launch *launch);

@@ -22,6 +22,8 @@
 #error "fleetbox-run knows x86_64 and aarch64"
 #endif
 
+#define PUSH "compile or push the policy again; files of a generation belong to root"
+
 const char *fd_path(int fd) {
     char link[64];
     char path[PATH_LIMIT];
@@ -59,14 +61,13 @@ char *read_limited(int fd, size_t limit, size_t *length, const char *what) {
 }
 
 /* Root's always; the caller's own only in the try-out. Nobody else may be able to write it. */
-static void check_owner(int fd, const char *what, bool managed, mode_t type) {
+static void check_owner(int fd, const char *what, bool managed, mode_t type, const char *hint) {
     struct stat st;
     if (fstat(fd, &st) != 0 || (st.st_mode & S_IFMT) != type) {
         refuse("", "%s is not what it should be", what);
     }
     if (st.st_uid != 0 && (managed || st.st_uid != getuid())) {
-        refuse(managed ? "push the policy again; files of a generation belong to root"
-                       : "the plan must belong to you or to root",
+        refuse(managed ? hint : "the plan must belong to you or to root",
                "%s belongs to uid %u", what, (unsigned)st.st_uid);
     }
     if (st.st_mode & (S_IWGRP | S_IWOTH)) {
@@ -77,19 +78,19 @@ static void check_owner(int fd, const char *what, bool managed, mode_t type) {
     }
 }
 
-static int open_checked(int dir, const char *name, const char *what, bool managed, mode_t type) {
+static int open_checked(int dir, const char *name, const char *what, bool managed, mode_t type, const char *hint) {
     int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | (type == S_IFDIR ? O_DIRECTORY : 0);
     int fd = openat(dir, name, flags);
     if (fd < 0) {
-        refuse(errno == ELOOP ? "it must not be a symlink" : "compile or push the policy again", "cannot open %s: %s",
-               what, strerror(errno));
+        refuse(errno == ELOOP ? mem_text("it must not be a symlink: %s", hint) : hint, "cannot open %s: %s", what,
+               strerror(errno));
     }
-    check_owner(fd, what, managed, type);
+    check_owner(fd, what, managed, type, hint);
     return fd;
 }
 
 static void read_plan(struct plan *plan, int dir, const char *name, bool managed) {
-    int fd = open_checked(dir, name, "the launch plan", managed, S_IFREG);
+    int fd = open_checked(dir, name, "the launch plan", managed, S_IFREG, PUSH);
     size_t length;
     const char *bytes = read_limited(fd, PLAN_LIMIT, &length, "the launch plan");
     close(fd);
@@ -114,7 +115,7 @@ static int open_given(struct plan *plan, const char *file, const char *policy) {
         refuse("give the file that `fleetbox run --print-launch` shows", "cannot open the directory of %s: %s", file,
                strerror(errno));
     }
-    check_owner(dir, "the directory of the launch plan", false, S_IFDIR);
+    check_owner(dir, "the directory of the launch plan", false, S_IFDIR, PUSH);
     read_plan(plan, dir, slash ? slash + 1 : file, false);
     if (policy && strcmp(policy, plan->policy) != 0) {
         refuse("leave --policy out", "the given launch plan is for %s, not %.128s", plan->policy, policy);
@@ -129,11 +130,11 @@ static int open_current(struct plan *plan, const char *policy) {
         refuse("push one with `fleetbox push-policy`, or try a policy with `fleetbox run --policy FILE -- CMD`",
                "no policy is active on this machine: %s: %s", FLEETBOX_CURRENT, strerror(errno));
     }
-    check_owner(generation, "the active generation", true, S_IFDIR);
+    check_owner(generation, "the active generation", true, S_IFDIR, PUSH);
     if (!path_below(fd_path(generation), FLEETBOX_STORE)) {
         refuse("push the policy again", "%s does not lead into %s", FLEETBOX_CURRENT, FLEETBOX_STORE);
     }
-    int dir = open_checked(generation, FLEETBOX_LINUX_DIR, "the generation's directory", true, S_IFDIR);
+    int dir = open_checked(generation, FLEETBOX_LINUX_DIR, "the generation's directory", true, S_IFDIR, PUSH);
     read_plan(plan, dir, FLEETBOX_LAUNCH_PLAN, true);
     if (!policy || strcmp(policy, plan->policy) == 0) {
         return dir;
@@ -141,8 +142,8 @@ static int open_current(struct plan *plan, const char *policy) {
     if (!plan_is_name(policy)) {
         refuse("", "%.128s is not the name of a policy", policy);
     }
-    int policies = open_checked(dir, FLEETBOX_POLICIES_DIR, "the other policies of this machine", true, S_IFDIR);
-    int named = open_checked(policies, policy, mem_text("the policy %s", policy), true, S_IFDIR);
+    int policies = open_checked(dir, FLEETBOX_POLICIES_DIR, "the other policies of this machine", true, S_IFDIR, PUSH);
+    int named = open_checked(policies, policy, mem_text("the policy %s", policy), true, S_IFDIR, PUSH);
     read_plan(plan, named, FLEETBOX_LAUNCH_PLAN, true);
     if (strcmp(policy, plan->policy) != 0) {
         refuse("push the policy again", "the launch plan in %s is for %s", policy, plan->policy);
@@ -167,24 +168,24 @@ static void open_filters(struct trusted *trusted, const struct plan *plan, int d
         if (trusted->filter[variant] >= 0) {
             refuse("compile the policy again", "the launch plan names two %s filters", op->arg[1]);
         }
-        trusted->filter[variant] = fd_high(open_checked(dir, op->arg[2], op->arg[2], trusted->managed, S_IFREG));
+        trusted->filter[variant] = fd_high(open_checked(dir, op->arg[2], op->arg[2], trusted->managed, S_IFREG, PUSH));
         trusted->filter_path[variant] = path_join(trusted->plan_dir, op->arg[2]);
     }
 }
 
-char *files_read(const char *dir, const char *name, const char *what, bool managed, size_t limit, size_t *length) {
+char *files_read(const char *dir, const char *name, const struct wanted *wanted, bool managed, size_t *length) {
     int parent = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (parent < 0 && errno == ENOENT) {
         return NULL;
     }
     if (parent < 0) {
-        refuse("", "cannot open %s: %s", dir, strerror(errno));
+        refuse(wanted->hint, "cannot open %s: %s", dir, strerror(errno));
     }
-    check_owner(parent, dir, managed, S_IFDIR);
+    check_owner(parent, dir, managed, S_IFDIR, wanted->hint);
     char *bytes = NULL;
     if (faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT) {
-        int fd = open_checked(parent, name, what, managed, S_IFREG);
-        bytes = read_limited(fd, limit, length, what);
+        int fd = open_checked(parent, name, wanted->what, managed, S_IFREG, wanted->hint);
+        bytes = read_limited(fd, wanted->limit, length, wanted->what);
         close(fd);
     }
     close(parent);
@@ -198,7 +199,7 @@ void files_open(struct trusted *trusted, struct plan *plan, const char *file, co
         refuse("mount /proc", "cannot open the launcher itself: %s", strerror(errno));
     }
     trusted->self = fd_high(trusted->self);
-    check_owner(trusted->self, "the launcher", trusted->managed, S_IFREG);
+    check_owner(trusted->self, "the launcher", trusted->managed, S_IFREG, PUSH);
     trusted->self_path = fd_path(trusted->self);
     int dir = file ? open_given(plan, file, policy) : open_current(plan, policy);
     trusted->plan_dir = fd_path(dir);

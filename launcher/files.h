@@ -26,9 +26,16 @@ const char *fd_path(int fd);
 /* Opens and parses. `file` is --plan's argument or NULL; `policy` is --policy's or NULL. */
 void files_open(struct trusted *trusted, struct plan *plan, const char *file, const char *policy);
 
+/* What a refusal calls a file, what it advises, and how long the file may be. */
+struct wanted {
+    const char *what;
+    const char *hint;
+    size_t limit;
+};
+
 /* The whole file NAME in DIR, which root alone may be able to write, or with `managed` false its owner; NULL where it or
  * its directory does not exist. */
-char *files_read(const char *dir, const char *name, const char *what, bool managed, size_t limit, size_t *length);
+char *files_read(const char *dir, const char *name, const struct wanted *wanted, bool managed, size_t *length);
 
 /* Reads the whole file, at most `limit` bytes; refuses what is longer. The result is NUL-terminated. */
 char *read_limited(int fd, size_t limit, size_t *length, const char *what);

@@ -65,15 +65,59 @@ static void bind_gpu(struct launch *launch, const struct gpu *gpu, bool graphics
     }
 }
 
+static bool is_bound(const struct launch *launch, const struct gpu *gpu) {
+    for (size_t i = 0; i < launch->devices.count; i++) {
+        for (size_t j = 0; j < gpu->nodes.count; j++) {
+            if (strcmp(launch->devices.item[i], gpu->nodes.item[j]) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void bind_chosen(struct launch *launch, const struct gpus *gpus) {
     bool graphics = has_word(&launch->plan, OP_GPU_PROFILE, "graphics");
     size_t before = launch->devices.count;
     for (size_t i = 0; i < gpus->count; i++) {
         if (gpus->item[i].chosen) {
             bind_gpu(launch, &gpus->item[i], graphics);
+            launch->gpu_bound = launch->gpu_bound || is_bound(launch, &gpus->item[i]);
         }
     }
-    launch->gpu_bound = launch->devices.count > before;
+    launch->gpu_bound = launch->gpu_bound || launch->devices.count > before;
+}
+
+/* A container may be shown GPUs by /proc that it has no node of. */
+static const char *missing_node(const struct gpu *gpu) {
+    for (size_t i = 0; i < gpu->nodes.count; i++) {
+        if (!gpu_is_node(gpu->nodes.item[i])) {
+            return gpu->nodes.item[i];
+        }
+    }
+    return NULL;
+}
+
+/* Of all GPUs those that are not there are left out, if one is; one that was chosen must be there. */
+static void leave_out_absent(const struct launch *launch, struct gpus *gpus) {
+    bool all = !gpu_selects(&launch->plan);
+    size_t there = 0;
+    for (size_t i = 0; i < gpus->count; i++) {
+        there += gpus->item[i].chosen && !missing_node(&gpus->item[i]);
+    }
+    for (size_t i = 0; i < gpus->count; i++) {
+        struct gpu *gpu = &gpus->item[i];
+        const char *missing = gpu->chosen ? missing_node(gpu) : NULL;
+        if (missing && !all) {
+            refuse(DOCTOR, "devices.gpu.select: %s: node missing: %s", *gpu->uuid ? gpu->uuid : gpu->pci, missing);
+        }
+        if (missing && there) {
+            gpu->chosen = false;
+            if (!launch->options.explain) {
+                warn("no use of one GPU: node missing: %s; " DOCTOR, missing);
+            }
+        }
+    }
 }
 
 /* What --explain says of each: which one it is, and why. */
@@ -119,8 +163,25 @@ static void refuse_unusable(const struct launch *launch, const char *problem) {
     }
 }
 
+static bool names_device(const struct launch *launch) {
+    for (size_t i = 0; i < launch->entries.count; i++) {
+        if (launch->entries.item[i].kind == ENTRY_DEVICE) {
+            return true;
+        }
+    }
+    return launch->devices.count > 0;
+}
+
+static void lock_gpus(const struct launch *launch, const struct gpus *gpus, bool named) {
+    if (!launch->options.dry_run && !launch->options.explain) {
+        gpu_lock(launch, gpus, has_word(&launch->plan, OP_GPU_EXCLUSIVE, "yes"), named);
+    }
+}
+
 void collect_gpu(struct launch *launch) {
+    bool named = names_device(launch);
     if (launch->plan.gpu == GPU_NONE) { /* also what a read-only policy says that does not ask for a GPU */
+        lock_gpus(launch, &(struct gpus){0}, named);
         return;
     }
     bool allowed[VENDORS];
@@ -133,18 +194,18 @@ void collect_gpu(struct launch *launch) {
         bool asked = launch->plan.gpu == GPU_REQUIRED || launch->options.explain;
         launch->gpu_problem = asked ? gpu_absence(allowed, launch->wsl2) : NULL;
         refuse_unusable(launch, launch->gpu_problem);
+        lock_gpus(launch, &gpus, named);
         return;
     }
     gpu_choose(launch, &gpus, first);
+    leave_out_absent(launch, &gpus);
     launch->gpu_problem = gpu_problem(&gpus, launch->plan.gpu == GPU_REQUIRED || launch->options.explain);
     refuse_unusable(launch, launch->gpu_problem);
     if (launch->gpu_problem && !launch->options.explain) {
         warn("no use of the GPU: %s; " DOCTOR, launch->gpu_problem);
     }
-    if (!launch->options.dry_run && !launch->options.explain) {
-        gpu_lock(launch, &gpus, has_word(&launch->plan, OP_GPU_EXCLUSIVE, "yes"));
-    }
-    bind_chosen(launch, &gpus);
-    note(launch, &gpus);
     gpu_environment(launch, &gpus);
+    bind_chosen(launch, &gpus);
+    lock_gpus(launch, &gpus, named);
+    note(launch, &gpus);
 }

@@ -24,6 +24,7 @@ struct gpu {
     struct strings rendering; /* render nodes that only graphics needs */
     bool chosen;              /* whole, or at least an instance of it */
     struct strings instances; /* UUIDs of its MIG instances, where only these are chosen */
+    struct strings parts;     /* the names of the GPU instances that these are in: gi1 */
     struct strings granted;   /* those of `rights` that the choice includes */
 };
 
@@ -67,14 +68,18 @@ bool gpu_names(const struct plan *plan, enum vendor vendor);
  * how many instances these are of. */
 size_t mig_rights(int minor, int gpu_instance, int compute_instance, struct strings *nodes);
 
+/* The names of the GPU instances that exist: gi1, gi2. What computes in one of them shares its memory. */
+struct strings mig_gpu_instances(int minor);
+
 /* Refuses a CDI device that cannot be used, or that this machine has become another one than its specification says. */
 void cdi_check(const struct cdi_device *device);
 
 /* What a CDI device has beside its nodes. */
 void cdi_use(struct launch *launch, const struct cdi_device *device);
 
-/* Keeps other launches off what was chosen, or joins them, until this one ends (devices.gpu.exclusive). */
-void gpu_lock(const struct launch *launch, const struct gpus *gpus, bool exclusive);
+/* Keeps other launches off every GPU of which a node is bound, or joins them, until this one ends
+ * (devices.gpu.exclusive). `named`: the policy names device nodes, which may be of a GPU as well. */
+void gpu_lock(const struct launch *launch, const struct gpus *gpus, bool exclusive, bool named);
 
 /* What the environment must say of the chosen ones, into `launch->gpu_env`. */
 void gpu_environment(struct launch *launch, const struct gpus *gpus);

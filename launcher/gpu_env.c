@@ -51,10 +51,7 @@ static bool any(const struct gpus *gpus, enum vendor vendor) {
 static void set_choices(struct launch *launch, const struct gpus *gpus) {
     const char *nvidia = uuids(gpus, VENDOR_NVIDIA);
     const char *amd = uuids(gpus, VENDOR_AMD);
-    const bool cdi = any(gpus, VENDOR_CDI); /* its specification says what to set */
-    if (!cdi) {
-        forget_choices(launch);
-    }
+    forget_choices(launch); /* a CDI specification may set them again */
     if (nvidia) {
         set(launch, "CUDA_VISIBLE_DEVICES", nvidia);
     }

@@ -61,6 +61,9 @@ static const char *known_uuid(const char *text) {
 static void add_nvidia(struct gpus *gpus, const char *pci) {
     char text[INFORMATION_LIMIT];
     small_read(AT_FDCWD, mem_text(NVIDIA_PROC "/gpus/%s/information", pci), text, sizeof text);
+    if (strncmp(value_of(mem_copy(text, strlen(text)), "GPU Excluded"), "Yes", 3) == 0) {
+        return; /* by the driver's options: no library counts it */
+    }
     struct gpu *gpu = add(gpus, VENDOR_NVIDIA, mem_copy(pci, strlen(pci)));
     const char *minor = value_of(mem_copy(text, strlen(text)), "Device Minor");
     gpu->uuid = known_uuid(value_of(mem_copy(text, strlen(text)), "GPU UUID"));
@@ -92,19 +95,21 @@ static int by_pci(const void *left, const void *right) {
 
 static void find_nvidia(struct gpus *gpus) {
     size_t before = gpus->count;
+    bool named = false;
     DIR *dir = opendir(NVIDIA_PROC "/gpus");
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         struct pci address;
         if (pci_parse(entry->d_name, &address) && address.has_domain) {
+            named = true;
             add_nvidia(gpus, entry->d_name);
         }
     }
     if (dir) {
         closedir(dir);
     }
-    if (gpus->count == before) {
+    if (!named) {
         add_numbered(gpus);
-    } else {
+    } else if (gpus->count > before) {
         qsort(gpus->item + before, gpus->count - before, sizeof *gpus->item, by_pci);
     }
 }
@@ -134,8 +139,8 @@ static void find_rendering(struct gpus *gpus, enum vendor vendor) {
 }
 
 static void find_jetson(struct gpus *gpus) {
-    static const char *const patterns[] = {"/dev/nvmap",           "/dev/nvhost-*",       "/dev/nvgpu/igpu[0-9]*/*",
-                                           "/dev/nvsciipc",        "/dev/host1x-fence"};
+    static const char *const patterns[] = {"/dev/nvmap",        "/dev/nvhost-*",  "/dev/nvgpu/igpu[0-9]*/*", "/dev/nvsciipc",
+                                           "/dev/host1x-fence", "/dev/nvidiactl", "/dev/nvidia[0-9]*"};
     struct gpu *gpu = add(gpus, VENDOR_JETSON, "");
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         add_matches(&gpu->nodes, patterns[i]);

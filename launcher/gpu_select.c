@@ -74,6 +74,7 @@ static void take(struct gpu *gpu) {
     gpu->chosen = true;
     gpu->granted = gpu->rights;
     gpu->instances.count = 0;
+    gpu->parts.count = 0;
 }
 
 static void choose_index(struct gpus *gpus, enum vendor first, const char *text) {
@@ -143,6 +144,7 @@ static void choose_instance(const struct launch *launch, struct gpus *gpus, cons
         gpu->chosen = true;
         gpu->granted = rights;
         strings_add(&gpu->instances, uuid);
+        strings_add(&gpu->parts, mem_text("gi%d", place.gpu_instance));
         return;
     }
     refuse_unknown(gpus, uuid, "that MIG instance is gone since it was looked for (fleetbox-host gpu looks again)");

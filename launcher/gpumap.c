@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,21 +47,22 @@ static struct cdi_device *add_device(struct cdi_devices *devices, const char *na
     return device;
 }
 
-static bool is_plain(const struct strings *paths, size_t step, size_t used) {
-    for (size_t i = 0; i < paths->count; i++) {
-        if (i % step < used && !path_is_plain_absolute(paths->item[i])) {
-            return false;
+/* Two plain paths, and `more` words. */
+static void take_paths(struct records *records, struct strings *list, int more, const char *device) {
+    take(records, list, 2 + more);
+    for (size_t i = list->count - (size_t)(2 + more); i < list->count - (size_t)more; i++) {
+        if (!path_is_plain_absolute(list->item[i])) {
+            refuse_map("names no plain path for", device);
         }
     }
-    return true;
 }
 
 /* False for a word that no record of a device begins with. */
 static bool read_edit(struct records *records, const char *word, struct cdi_device *device) {
     if (strcmp(word, "node") == 0) {
-        take(records, &device->nodes, 4);
+        take_paths(records, &device->nodes, 2, device->name);
     } else if (strcmp(word, "mount") == 0) {
-        take(records, &device->mounts, 2);
+        take_paths(records, &device->mounts, 0, device->name);
     } else if (strcmp(word, "group") == 0) {
         take(records, &device->groups, 1);
     } else if (strcmp(word, "env") == 0) {
@@ -68,9 +70,6 @@ static bool read_edit(struct records *records, const char *word, struct cdi_devi
         strings_add(&device->env, mem_text("%s=%s", name, records_next(records)));
     } else {
         return false;
-    }
-    if (!is_plain(&device->nodes, 4, 2) || !is_plain(&device->mounts, 2, 2)) {
-        refuse_map("names no plain path for", device->name);
     }
     return true;
 }
@@ -111,7 +110,8 @@ static const struct map *read_map(const struct launch *launch) {
     bool managed = launch->files.managed;
     size_t length = 0;
     const char *place = managed ? FLEETBOX_GPU_MAP : path_join(launch->files.plan_dir, FLEETBOX_TRYOUT_GPU_MAP);
-    const char *bytes = files_read(path_parent(place), strrchr(place, '/') + 1, "the GPU map", managed, MAP_LIMIT, &length);
+    const char *bytes = files_read(path_parent(place), strrchr(place, '/') + 1, &(struct wanted){"the GPU map", AGAIN, MAP_LIMIT},
+                                   managed, &length);
     if (bytes) {
         struct records records = {bytes, bytes + length, "the GPU map", AGAIN};
         records_begin(&records, MAGIC, FORMAT);
@@ -132,7 +132,7 @@ bool gpumap_mig(const struct launch *launch, const char *uuid, struct mig_place 
     const struct map *map = read_map(launch);
     for (size_t i = 0; i + MIG_WORDS <= map->mig.count; i += MIG_WORDS) {
         const char *const *word = &map->mig.item[i];
-        if (strcmp(word[0], uuid) == 0) {
+        if (strcasecmp(word[0], uuid) == 0) {
             *place = (struct mig_place){word[1], number(word[2]), number(word[3])};
             return true;
         }

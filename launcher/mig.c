@@ -69,34 +69,54 @@ static size_t add_instance(int minor, int gi, int ci, struct strings *nodes) {
     return 1;
 }
 
-/* Calls itself once: for the compute instances of each GPU instance. */
-static size_t each(int minor, int gi, int wanted_gi, int wanted_ci, struct strings *nodes) {
-    const char *path = gi < 0 ? mem_text(CAPABILITIES "/gpu%d/mig", minor)
-                              : mem_text(CAPABILITIES "/gpu%d/mig/gi%d", minor, gi);
-    size_t count = 0;
-    DIR *dir = opendir(path);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        int number = numbered(entry->d_name, gi < 0 ? "gi" : "ci");
-        int wanted = gi < 0 ? wanted_gi : wanted_ci;
-        if (number < 0 || (wanted >= 0 && number != wanted)) {
-            continue;
-        }
-        count += gi < 0 ? each(minor, number, wanted_gi, wanted_ci, nodes) : add_instance(minor, gi, number, nodes);
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return count;
-}
-
 static int by_name(const void *left, const void *right) {
     return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
-size_t mig_rights(int minor, int gpu_instance, int compute_instance, struct strings *nodes) {
-    size_t count = each(minor, -1, gpu_instance, compute_instance, nodes);
-    if (nodes->count) {
-        qsort(nodes->item, nodes->count, sizeof *nodes->item, by_name);
+static void sort(struct strings *list) {
+    if (list->count) {
+        qsort(list->item, list->count, sizeof *list->item, by_name);
     }
+}
+
+/* What a directory has of PREFIX and a number. */
+static struct strings numbered_in(const char *path, const char *prefix) {
+    struct strings found = {0};
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (numbered(entry->d_name, prefix) >= 0) {
+            strings_add(&found, mem_copy(entry->d_name, strlen(entry->d_name)));
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    sort(&found);
+    return found;
+}
+
+struct strings mig_gpu_instances(int minor) {
+    return numbered_in(mem_text(CAPABILITIES "/gpu%d/mig", minor), "gi");
+}
+
+static bool is_wanted(int wanted, int number) {
+    return wanted < 0 || number == wanted;
+}
+
+size_t mig_rights(int minor, int gpu_instance, int compute_instance, struct strings *nodes) {
+    size_t count = 0;
+    struct strings gis = mig_gpu_instances(minor);
+    for (size_t i = 0; i < gis.count; i++) {
+        int gi = numbered(gis.item[i], "gi");
+        struct strings cis = {0};
+        if (is_wanted(gpu_instance, gi)) {
+            cis = numbered_in(mem_text(CAPABILITIES "/gpu%d/mig/gi%d", minor, gi), "ci");
+        }
+        for (size_t j = 0; j < cis.count; j++) {
+            int ci = numbered(cis.item[j], "ci");
+            count += is_wanted(compute_instance, ci) ? add_instance(minor, gi, ci, nodes) : 0;
+        }
+    }
+    sort(nodes);
     return count;
 }

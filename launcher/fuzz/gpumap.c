@@ -10,7 +10,9 @@ static void check(const struct map *map) {
         const struct cdi_device *device = &map->devices.item[i];
         fuzz_check(device->nodes.count % 4 == 0 && device->mounts.count % 2 == 0, "half a device");
         fuzz_check(!device->refused || device->nodes.count + device->env.count == 0, "a refused device that opens something");
-        fuzz_check(is_plain(&device->nodes, 4, 2) && is_plain(&device->mounts, 2, 2), "a path that leads elsewhere");
+        for (size_t j = 0; j < device->nodes.count; j++) {
+            fuzz_check(j % 4 > 1 || path_is_plain_absolute(device->nodes.item[j]), "a path that leads elsewhere");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleetbox.hostside import paths
-from fleetbox.hostside.gpu_map import GpuMap, Mig, encode
+from fleetbox.hostside.gpu_map import Device, GpuMap, Mig, Node, encode
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 from tests.support.provision import WORKSPACE, Provisioned, provisioned
@@ -18,6 +18,9 @@ pytestmark = pytest.mark.host
 ALONE = "exclusive: true"
 GI1 = "MIG-11111111-2222-5333-8444-555555555510"
 GI2 = "MIG-11111111-2222-5333-8444-555555555520"
+GI2_CI1 = "MIG-11111111-2222-5333-8444-555555555521"
+CDI = "vendors: [cdi], select: vendor.example/gpu=0"
+NAMED = "[/dev/nvidia1, /dev/nvidiactl]"
 POLICIES = {
     "shared": "",
     "alone": f"devices: {{gpu: {{{ALONE}}}}}\n",
@@ -27,17 +30,25 @@ POLICIES = {
     "none": "gpu_passthrough: false\n",
     "gi1": f"devices: {{gpu: {{{ALONE}, select: {GI1}}}}}\n",
     "gi2": f"devices: {{gpu: {{{ALONE}, select: {GI2}}}}}\n",
+    "gi2-ci1": f"devices: {{gpu: {{{ALONE}, select: {GI2_CI1}}}}}\n",
+    "second-shared": "devices: {gpu: {select: 1}}\n",
+    "named": f"devices: {{gpu: {{mode: none}}, allow: {NAMED}}}\n",
+    "cdi": f"devices: {{gpu: {{{CDI}}}}}\n",
+    "cdi-alone": f"devices: {{gpu: {{{ALONE}, {CDI}}}}}\n",
     "gi2-shared": f"devices: {{gpu: {{select: {GI2}}}}}\n",
 }
-LOCKS = ("0000:17:00.0", "0000:65:00.0", "0000:65:00.0-gi1-ci0", "0000:65:00.0-gi2-ci0")
+LOCKS = ("0000:17:00.0", "0000:65:00.0", "0000:65:00.0-gi1", "0000:65:00.0-gi2")
 
 
 @pytest.fixture(scope="module")
 def box(lab: Lab, launcher: Path) -> Iterator[Provisioned]:
     with provisioned(lab, launcher, HostSpec.of("locked", gpu="mig")) as [made]:
         made.activate(POLICIES)
-        instances = (Mig(GI1, "0000:65:00.0", 1, 0), Mig(GI2, "0000:65:00.0", 2, 0))
-        made.host.put(paths.GPU_MAP, encode(GpuMap(instances)))
+        places = {GI1: (1, 0), GI2: (2, 0), GI2_CI1: (2, 1)}
+        instances = tuple(Mig(uuid, "0000:65:00.0", *place) for uuid, place in places.items())
+        node = Node("/dev/nvidia1", "/dev/nvidia1", None, None)
+        device = Device("vendor.example/gpu=0", (node,))
+        made.host.put(paths.GPU_MAP, encode(GpuMap(instances, (), (device,))))
         for name in LOCKS:
             made.host.put(f"{paths.GPU_LOCKS}/{name}", b"")
         made.change("useradd -m other; install -d -o other /home/other/ws")
@@ -87,11 +98,23 @@ def starts(box: Provisioned, policy: str) -> str:
         ("first", "first-shared", "another sandbox has the GPU 0000:17:00.0 for itself"),
         ("second", "shared", "another sandbox has the GPU 0000:65:00.0 for itself"),
         ("gi1", "gi2", ""),
-        ("gi1", "gi1", "another sandbox has the GPU 0000:65:00.0-gi1-ci0"),
-        ("gi2", "gi2-shared", "another sandbox has the GPU 0000:65:00.0-gi2-ci0 for itself"),
+        ("gi1", "gi1", "another sandbox has the GPU 0000:65:00.0-gi1"),
+        ("gi2", "gi2-shared", "another sandbox has the GPU 0000:65:00.0-gi2 for itself"),
         ("gi1", "second", "another sandbox has the GPU 0000:65:00.0, which the policy wants for itself"),
         ("second", "gi1", "another sandbox has the GPU 0000:65:00.0 for itself"),
         ("second", "gi2-shared", "another sandbox has the GPU 0000:65:00.0 for itself"),
+        # A whole GPU is all of its instances, and what computes in one of them shares its memory.
+        ("gi1", "shared", "another sandbox has the GPU 0000:65:00.0-gi1 for itself"),
+        ("gi1", "second-shared", "another sandbox has the GPU 0000:65:00.0-gi1 for itself"),
+        ("shared", "gi1", "another sandbox has the GPU 0000:65:00.0-gi1, which the policy wants for itself"),
+        ("gi2", "gi2-ci1", "another sandbox has the GPU 0000:65:00.0-gi2, which the policy wants for itself"),
+        # A GPU is known by its nodes, whoever named them.
+        ("first", "named", "another sandbox has the GPU 0000:17:00.0 for itself"),
+        ("named", "first", "another sandbox has the GPU 0000:17:00.0, which the policy wants for itself"),
+        ("first", "cdi", "another sandbox has the GPU 0000:17:00.0 for itself"),
+        ("cdi-alone", "first-shared", "another sandbox has the GPU 0000:17:00.0 for itself"),
+        ("named", "cdi", ""),
+        ("second", "named", ""),
     ],
 )
 def test_a_gpu_is_had_alone_or_together(box: Provisioned, holder: str, starting: str, says: str) -> None:
@@ -139,6 +162,23 @@ def test_without_a_lock_nothing_is_had_alone(box: Provisioned) -> None:
         assert starts(box, "shared") == ""
     finally:
         box.change(f"mv {paths.GPU_LOCKS}.away {paths.GPU_LOCKS}")
+
+
+@pytest.mark.parametrize(
+    ("change", "restore", "says"),
+    [
+        ("chmod 700", "chmod 755", "cannot open the lock for the GPU 0000:17:00.0"),
+        ("chmod 000", "chmod 755", "cannot open the lock for the GPU 0000:17:00.0"),
+    ],
+)
+def test_locks_that_cannot_be_opened_are_not_taken_for_missing_ones(
+    box: Provisioned, change: str, restore: str, says: str
+) -> None:
+    box.change(f"{change} {paths.GPU_LOCKS}")
+    try:
+        assert says in starts(box, "shared")
+    finally:
+        box.change(f"{restore} {paths.GPU_LOCKS}")
 
 
 def test_what_runs_outside_of_sandboxes_takes_no_lock(box: Provisioned) -> None:

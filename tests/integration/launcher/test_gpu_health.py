@@ -22,6 +22,7 @@ POLICIES = {
     "required": "devices: {gpu: {mode: required}}\n",
     "jetson": "devices: {gpu: {mode: required, vendors: [jetson]}}\n",
     "first": "devices: {gpu: {mode: required, select: 0}}\n",
+    "first-auto": "devices: {gpu: {select: 0}}\n",
 }
 WORKS = "for n in {nodes}; do mount --bind /dev/null /dev/$n; done"
 AGAIN = "for n in {nodes}; do umount /dev/$n; done"
@@ -71,7 +72,6 @@ CASES = (
     Case("dxg", "true", "true", "node without driver: /dev/dxg", auto=False),
     Case("jetson", "true", "true", "node without driver: /dev/nvmap", auto=False, policy="jetson"),
     *(gone("nvidia", node) for node in ("nvidiactl", "nvidia-uvm", "nvidia0")),
-    gone("amd", "dri/renderD129"),
     gone("mig", "nvidia-caps/nvidia-cap22"),
     *(closed("nvidia", node) for node in ("nvidiactl", "nvidia-uvm", "nvidia0")),
     closed("dxg", "dxg"),
@@ -87,7 +87,7 @@ CASES = (
 
 @pytest.fixture(scope="module")
 def hosts(lab: Lab, launcher: Path) -> Iterator[dict[str, Provisioned]]:
-    kinds = sorted({case.gpu for case in CASES})
+    kinds = sorted({"nvidia8", *(case.gpu for case in CASES)})
     with provisioned(lab, launcher, *(HostSpec.of(f"h-{kind}", gpu=kind) for kind in kinds)) as made:
         for box in made:
             box.activate(POLICIES)
@@ -121,3 +121,36 @@ def warning(says: str, seen: str) -> str:
     """The one line, of which the node may be told more than `says`."""
     head = f"fleetbox-run: warning: no use of the GPU: {says}"
     return seen if seen.startswith(head) and seen.count("\n") == 1 else head
+
+
+@pytest.fixture
+def one_absent(hosts: dict[str, Provisioned]) -> Iterator[Provisioned]:
+    """Eight GPUs, of which the first in PCI order has no node: as in a container that was given others."""
+    box = hosts["nvidia8"]
+    box.change("mv /dev/nvidia3 /dev/x")
+    yield box
+    box.change("mv /dev/x /dev/nvidia3")
+
+
+def test_a_gpu_that_is_not_there_leaves_the_others(one_absent: Provisioned) -> None:
+    done = one_absent.launch("sh", "-c", "ls /dev/nvidia?", policy="auto")
+    assert done.stdout.split() == [f"/dev/nvidia{minor}" for minor in (0, 1, 2, 4, 5, 6, 7)]
+    assert "warning: no use of one GPU: node missing: /dev/nvidia3" in done.stderr
+
+
+def test_a_chosen_gpu_that_is_not_there_is_refused_with_auto_as_well(one_absent: Provisioned) -> None:
+    done = one_absent.launch("sh", "-c", "echo ran", policy="first-auto")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "devices.gpu.select: GPU-3c1f7a52" in done.stderr
+    assert "node missing: /dev/nvidia3" in done.stderr
+
+
+def test_a_gpu_that_the_driver_excludes_counts_in_no_order(hosts: dict[str, Provisioned]) -> None:
+    box = hosts["nvidia8"]
+    information = "/proc/driver/nvidia/gpus/0000:07:00.0/information"
+    box.change(f"sed -i 's/GPU Excluded:.*/GPU Excluded:\\t Yes/' {information}")
+    try:
+        assert box.launch("sh", "-c", "ls /dev/nvidia?", policy="first-auto").stdout == "/dev/nvidia1\n"
+        assert "/dev/nvidia3" not in box.launch("sh", "-c", "ls /dev/nvidia?", policy="auto").stdout
+    finally:
+        box.change(f"sed -i 's/GPU Excluded:.*/GPU Excluded:\\t No/' {information}")

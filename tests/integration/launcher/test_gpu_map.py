@@ -13,7 +13,16 @@ import pytest
 
 from fleetbox.hostside import paths
 from fleetbox.hostside.gpu_map import Device, GpuMap, Mig, Mount, Node, Refused, Source, Variable, encode
-from tests.integration.launcher.test_gpu_matrix import CUDA, GI1, GI1_CI0, GI2, GI2_CI0, GI2_CI1, LOOK
+from tests.integration.launcher.test_gpu_matrix import (
+    CUDA,
+    EXPLAIN,
+    GI1,
+    GI1_CI0,
+    GI2,
+    GI2_CI0,
+    GI2_CI1,
+    LOOK,
+)
 from tests.support.hosts.gpus import MACHINES
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import Gpu, HostSpec
@@ -56,7 +65,8 @@ POLICIES = {
     "cdi-group": select("vendor.example/gpu=group", vendors=CDI),
     "cdi-unknown": select("vendor.example/gpu=9", vendors=CDI),
     "cdi-all": "devices: {gpu: {vendors: [cdi]}}\n",
-    "cdi-minimal": "filesystem: {root: minimal}\n" + select("vendor.example/gpu=0", vendors=CDI),
+    "cdi-minimal": "filesystem: {root: minimal, rules: [{path: /opt/secret, access: none}]}\n"
+    + select("vendor.example/gpu=0", vendors=CDI),
     "cdi-beside": "devices: {gpu: {vendors: [cdi, nvidia]}}\n",
     "cdi-required": "devices: {gpu: {mode: required, vendors: [cdi]}}\n",
 }
@@ -66,11 +76,16 @@ def node(path: str, major: int | None = None, minor: int | None = None) -> Node:
     return Node(path, path, major, minor)
 
 
+# What a specification may show in a root that shows nothing, and what it may not.
+MOUNTS = (
+    *("/opt/vendor", "/opt/secret/inner", "/opt/link", "/opt/devs", "/opt/socket", "/tmp", "/tmp/vendor"),
+    *("/home/dev/.ssh", "/run/vendor"),
+)
 DEVICES = (
     Device(
         "vendor.example/gpu=0",
         (node("/dev/nvidiactl", 195, 255), node("/dev/nvidia0")),
-        (Mount("/srv/vendor", "/srv/vendor"),),
+        tuple(Mount(path, path) for path in MOUNTS),
         (Variable("CUDA_VENDOR", "said"),),
     ),
     Device("vendor.example/gpu=all", (node("/dev/nvidia0"),)),
@@ -90,13 +105,26 @@ def source(path: str = SPEC, content: bytes = WORDS) -> Source:
     return Source(path, len(content), f"{zlib.crc32(content):08x}")
 
 
+PLACES = """
+rm -rf /etc/cdi /run/cdi
+for place in /opt/vendor /opt/secret/inner /opt/devs /home/dev/.ssh /run/vendor; do
+    mkdir -p $place; echo library >$place/lib
+done
+chown -R dev:dev /opt/devs /home/dev/.ssh
+ln -s /home/dev/.ssh /opt/link
+ln -s /home/dev/.ssh /tmp/vendor
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/opt/socket")'
+chmod 644 /opt/socket
+"""
+
+
 @pytest.fixture(scope="module")
 def hosts(lab: Lab, launcher: Path) -> Iterator[dict[str, Provisioned]]:
     specs = (HostSpec.of("mig", gpu="mig"), HostSpec.of("cdi", gpu="nvidia"))
     with provisioned(lab, launcher, *specs) as made:
         for box in made:
             box.activate(POLICIES)
-            box.change("mkdir -p /srv/vendor; echo library > /srv/vendor/lib; rm -rf /etc/cdi /run/cdi")
+            box.change(PLACES)
         yield {"mig": made[0], "cdi": made[1]}
 
 
@@ -171,8 +199,19 @@ def test_a_cdi_device_is_its_nodes_and_its_environment(cdi: Provisioned) -> None
 
 
 def test_what_a_device_mounts_is_there_in_a_root_that_shows_nothing(cdi: Provisioned) -> None:
-    script = "cat /srv/vendor/lib; echo x 2>/dev/null >/srv/vendor/lib || echo read-only"
+    script = "cat /opt/vendor/lib; echo x 2>/dev/null >/opt/vendor/lib || echo read-only"
     assert cdi.sh(script, policy="cdi-minimal").stdout == "library\nread-only\n"
+
+
+def test_a_mount_shows_libraries_of_roots_and_nothing_that_the_policy_closes(cdi: Provisioned) -> None:
+    """Also where a workload put a link in its place, which a specification of root's then names."""
+    closed = [f"{path}/lib" for path in MOUNTS if path not in ("/opt/vendor", "/opt/socket")]
+    done = cdi.launch("sh", "-c", 'cat "$@"; ls -A /tmp /opt', "sh", *closed, policy="cdi-minimal")
+    assert done.stdout == "/opt:\nvendor\n\n/tmp:\n"
+    explained = cdi.launch("true", policy="cdi-minimal", options=EXPLAIN).stdout
+    assert "/opt/secret/inner: the policy closes it, not shown" in explained
+    assert "/opt/socket: no file or directory that root alone can change, not shown" in explained
+    assert "/opt/link: no library or program is there, not shown" in explained
 
 
 def test_all_devices_are_the_one_of_that_name_and_cdi_comes_last(cdi: Provisioned) -> None:
@@ -257,6 +296,5 @@ def test_a_specification_works_from_its_file_to_the_sandbox(cdi: Provisioned) ->
 
 def test_activation_leaves_a_lock_for_every_gpu(hosts: dict[str, Provisioned]) -> None:
     assert hosts["mig"].change(f"ls {paths.GPU_LOCKS}").split() == [
-        *("0000:17:00.0", "0000:65:00.0"),
-        *(f"0000:65:00.0-gi{gi}-ci{ci}" for gi, ci in ((1, 0), (2, 0), (2, 1))),
+        *("0000:17:00.0", "0000:65:00.0", "0000:65:00.0-gi1", "0000:65:00.0-gi2")
     ]

@@ -55,6 +55,7 @@ filesystem:
 """,
     "jetson named": "devices: {gpu: {vendors: [jetson, nvidia]}}\n",
 }
+NAMED_TOO = "devices: {allow: [/dev/nvidia0, /dev/nvidiactl, /dev/nvidia-uvm, /dev/nvidia-uvm-tools]}\n"
 NAMES = {words: "".join(c if c.isalnum() else "-" for c in words.lower()) for words in POLICIES}
 WATCHED = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_CACHE_PATH", "ROCR_VISIBLE_DEVICES",
@@ -184,7 +185,7 @@ def hosts(lab: Lab, launcher: Path) -> Iterator[dict[str, Provisioned]]:
     with provisioned(lab, launcher, *(HostSpec.of(f"m-{kind}", gpu=kind) for kind in kinds)) as made:
         for box in made:
             box.run("mkdir", "-p", ".nv", ".triton/cache")
-            box.activate({NAMES[words]: body for words, body in POLICIES.items()})
+            box.activate({NAMES[words]: body for words, body in POLICIES.items()} | {"named-too": NAMED_TOO})
         yield dict(zip(kinds, made, strict=True))
 
 
@@ -290,3 +291,9 @@ def test_a_node_of_a_group_is_open_to_its_members(hosts: dict[str, Provisioned])
     assert json.loads(outsider.stdout)["nodes"] == {"/dev/kfd": "EACCES"}
     assert member.stderr == ""
     assert json.loads(member.stdout)["nodes"] == {"/dev/kfd": "ENXIO"}
+
+
+def test_nodes_that_are_named_as_well_are_a_gpu_all_the_same(hosts: dict[str, Provisioned]) -> None:
+    """With one comes AF_UNIX, without which CUDA does not start."""
+    script = "import socket; socket.socket(socket.AF_UNIX); print('made')"
+    assert hosts["nvidia"].launch("python3", "-c", script, policy="named-too").stdout == "made\n"
