@@ -173,7 +173,7 @@ static bool names_device(const struct launch *launch) {
 }
 
 static void lock_gpus(const struct launch *launch, const struct gpus *gpus, bool named) {
-    if (!launch->options.dry_run && !launch->options.explain) {
+    if (!launch->options.dry_run && !launch->options.explain && !launch->options.share_gpu) {
         gpu_lock(launch, gpus, has_word(&launch->plan, OP_GPU_EXCLUSIVE, "yes"), named);
     }
 }

@@ -22,6 +22,9 @@ struct options {
     const char *mounts;
     bool dry_run;
     bool explain;
+    /* Takes no lock of a GPU. It opens nothing: a lock is an agreement of launches, its caller can use the GPU outside of any
+     * sandbox as well, and a workload that may start a sandbox in its own has no more there than it has already. */
+    bool share_gpu;
     char **command;
 };
 

@@ -30,7 +30,7 @@
 
 #define USAGE                                                                                                 \
     "usage: fleetbox-run [--workspace DIR] [--policy NAME] [--user NAME] [--dry-run|--explain] [--plan FILE]" \
-    " [--mounts WHO] -- CMD [ARGS...]\n"
+    " [--mounts WHO] [--share-gpu] -- CMD [ARGS...]\n"
 
 static const char help[] =
     USAGE
@@ -44,6 +44,7 @@ static const char help[] =
     "  --plan FILE       a launch plan of your own (`fleetbox run` makes one)\n"
     "  --mounts WHO      who mounts what restricts: inner (default where it can), bwrap, or none:\n"
     "                    no bubblewrap but Landlock alone, where the policy means the same\n"
+    "  --share-gpu       start although another sandbox has the GPU for itself: for checks\n"
     "  --version\n"
     "\n"
     "Exit status: CMD's own; 124 out of time; 125 refused; 126 not executable; 127 not found; 128+n ended by signal n.\n"
@@ -91,6 +92,8 @@ static void parse_options(struct options *options, char **argv) {
             options->dry_run = true;
         } else if (strcmp(*word, "--explain") == 0) {
             options->explain = true;
+        } else if (strcmp(*word, "--share-gpu") == 0) {
+            options->share_gpu = true;
         } else if (strcmp(*word, "--version") == 0) {
             print_and_exit("fleetbox-run " FLEETBOX_VERSION " (plan format " PLAN_FORMAT ")\n");
         } else if (strcmp(*word, "--help") == 0 || strcmp(*word, "-h") == 0) {

@@ -306,9 +306,12 @@ PARITY: tuple[Row, ...] = (
     Row(
         "devices.gpu.exclusive",
         _PARTIAL,
-        "a lock per GPU that every sandbox of this machine takes; programs outside of sandboxes take none",
+        "a lock per GPU that every sandbox takes; programs outside of sandboxes, and checks, take none",
         shown=(f"{_LAUNCHER}/test_gpu_exclusive.py",),
-        limit=(f"{_LAUNCHER}/test_gpu_exclusive.py::test_what_runs_outside_of_sandboxes_takes_no_lock",),
+        limit=(
+            f"{_LAUNCHER}/test_gpu_exclusive.py::test_what_runs_outside_of_sandboxes_takes_no_lock",
+            f"{_LAUNCHER}/test_share_gpu.py::test_a_check_starts_whoever_has_the_gpu",
+        ),
     ),
     Row(
         "devices.gpu.profile",

@@ -87,6 +87,28 @@ class Provisioned:
             return _text(self.host.ssh(argv, check=False))
         return _text(self.host.exec([*_AS_DEV, *argv], check=False))
 
+    @contextmanager
+    def running(self, policy: str, *options: str) -> Iterator[None]:
+        """Meanwhile a sandbox of dev's runs."""
+        words = self.command(
+            "sh", "-c", "echo ready; read end", policy=policy, options=("--workspace", WORKSPACE, *options)
+        )
+        with self.meanwhile(*_AS_DEV, *words):
+            yield
+
+    @contextmanager
+    def meanwhile(self, *argv: str) -> Iterator[None]:
+        """Meanwhile a program of root's runs, which says `ready` and ends with its input."""
+        process = subprocess.Popen(
+            self.host.exec_argv([*argv]), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.communicate(b"\n", timeout=20)
+
     def root(self, *argv: str) -> "subprocess.CompletedProcess[str]":
         """As root through dev's sudo, as an administrator would."""
         return self.run("sudo", "-n", "--", *argv)

@@ -34,11 +34,6 @@ class Active(NamedTuple):
     generation: int | None
 
     @property
-    def one_at_a_time(self) -> bool:
-        """Whether a second launch is refused as long as the first one has a GPU."""
-        return b"\0gpu-exclusive\0yes\0" in self.files.get(paths.LAUNCH_PLAN, b"")
-
-    @property
     def checks(self) -> list[dict[str, Any]]:
         """The checks that the manifest plans for this policy."""
         entries = self.manifest["policies"] if self.manifest else []

@@ -169,15 +169,15 @@ class Launches(NamedTuple):
         """
         if self.installation.plan is not None:
             return self.copied(workspace, self.installation.plan)
-        return [
-            self.installation.launcher,
-            *(["--policy", self.policy] if self.policy else []),
-            "--workspace", workspace, "--",
-        ]  # fmt: skip
+        return self._words(workspace, ["--policy", self.policy] if self.policy else [])
 
     def copied(self, workspace: str, plan: str) -> list[str]:
         """The words of a launch through a launch plan of the account's own."""
-        return [self.installation.launcher, "--plan", plan, "--workspace", workspace, "--"]
+        return self._words(workspace, ["--plan", plan])
+
+    def _words(self, workspace: str, which: Sequence[str]) -> list[str]:
+        """Checks do not compete with workloads: neither for a GPU that one has alone, nor by keeping one."""
+        return [self.installation.launcher, *which, "--share-gpu", "--workspace", workspace, "--"]
 
     def start(
         self, words: Sequence[str], wanted: Sequence[Attempt], *, limit: float = attempts.LIMIT,

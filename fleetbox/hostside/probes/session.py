@@ -10,7 +10,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from fleetbox.hostside import checks as catalogue
@@ -141,7 +141,7 @@ def _probe(
     asked = Asked({}, peer, _host_sockets(), "")
     try:
         with Stage(launches.account, _to_plant(pending, found)) as scene:
-            verdicts, spent = _try(scene, pending, launches, asked, alone=found.one_at_a_time)
+            verdicts, spent = _try(scene, pending, launches, asked)
     except (Refused, OSError) as problem:
         verdicts, spent = _all(pending, "scene_failed", str(problem))
     if STATE in pending:
@@ -197,12 +197,9 @@ def _host_sockets() -> tuple[str, ...]:
 
 
 def _try(
-    scene: Scene, pending: Mapping[str, Params], launches: Launches, asked: Asked, *, alone: bool
+    scene: Scene, pending: Mapping[str, Params], launches: Launches, asked: Asked
 ) -> tuple[dict[str, Verdict], dict[str, int]]:
-    """Everything outside first, as that moves things about; then all launches at once.
-
-    `alone`: one after the other, because each has a GPU that the policy gives to one sandbox at a time.
-    """
+    """Everything outside first, as that moves things about; then all launches at once."""
     kept, open_pipe = os.pipe()
     try:
         # A pipe rather than a file: its name is unique and nobody else can have opened it.
@@ -215,12 +212,10 @@ def _try(
         controls = rounds.outside(trials, launches, around)
         # Before the others: it makes some of the same attempts, and outside, too.
         found, spent_apart = apart.judged(scene, pending, launches, asked)
-        with ThreadPoolExecutor(1 if alone else len(LAUNCHES)) as pool:
+        with ThreadPoolExecutor(len(LAUNCHES)) as pool:
             own = {
                 check: pool.submit(LAUNCHES[check], scene, launches) for check in pending if check in LAUNCHES
             }
-            if alone:
-                wait(own.values())
             judged, spent = rounds.inside(trials, controls, launches, around)
             verdicts.update({check: _own_launch(future) for check, future in own.items()})
         return {**verdicts, **judged, **found}, {**spent, **spent_apart}
