@@ -58,6 +58,7 @@ class _One:
         ruled = (
             self._too_much()
             or self._not_the_sandboxs_doing()
+            or self._unknown()
             or self._unusable()
             or self._wrong_ones()
             or (outcome.PASS, "computes", self.within)
@@ -81,6 +82,14 @@ class _One:
             return status, LIBRARY_MISSING, f"outside the sandbox as well: {self.without}"
         said = f"outside the sandbox, too: {self.without}; inside: {self.within}"
         return outcome.INCONCLUSIVE, "control_failed", said
+
+    def _unknown(self) -> Ruled | None:
+        """Where it is not known which GPUs should be seen inside, neither more nor fewer are wrong."""
+        device = identity.unknown(self.picked)
+        if not device:
+            return None
+        said = f"no driver says which GPUs {device} is; {self.within} inside; outside {self.without}"
+        return outcome.INCONCLUSIVE, "gpu_unknown", said
 
     def _unusable(self) -> Ruled | None:
         said = f"{self.within} inside; outside {self.without}"

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetbox.hostside.probes.gpu.computed import Seen
-from fleetbox.hostside.probes.gpu.selection import Picked, same_address
+from fleetbox.hostside.probes.gpu.selection import CDI, Picked, same_address
 
 
 def beyond(seen: Sequence[Seen], picked: Sequence[Picked]) -> str:
-    """A GPU that is none of those, or where nothing tells them apart one too many; "" for none."""
+    """A GPU that is none of those, or where nothing tells them apart one too many; "" for none.
+
+    Beside what is `unknown` nothing is strange.
+    """
     strange = [one for one in seen if not any(_is(one, given) for given in picked)]
     if strange:
         return f"{strange[0].name} {strange[0].uuid or strange[0].pci}".strip()
-    uncounted = _shared_out(picked) or _one_node_for_all(picked)
+    uncounted = unknown(picked) or _shared_out(picked) or _one_node_for_all(picked)
     return f"{len(seen)} GPUs for {len(picked)}" if len(seen) > len(picked) and not uncounted else ""
 
 
@@ -30,6 +33,11 @@ def lacking(seen: Sequence[Seen], picked: Sequence[Picked]) -> str:
 def fewer(inside: Sequence[Seen], outside: Sequence[Seen], picked: Sequence[Picked]) -> bool:
     """Where one node stands for all GPUs, none of them may get lost on the way in."""
     return _one_node_for_all(picked) and len(inside) < len(outside)
+
+
+def unknown(picked: Sequence[Picked]) -> str:
+    """A CDI device of which nothing says which GPUs it is, "" for none: more or fewer of them say nothing."""
+    return next((given.gpu.uuid for given in picked if given.gpu.vendor == CDI), "")
 
 
 def _is(seen: Seen, given: Picked) -> bool:
@@ -56,4 +64,4 @@ def _shared_out(picked: Sequence[Picked]) -> bool:
 
 def _one_node_for_all(picked: Sequence[Picked]) -> bool:
     """Behind WSL2's node there is what there is; in a container the driver tells no GPU's address."""
-    return any(not given.gpu.pci for given in picked)
+    return any(not given.gpu.pci and given.gpu.vendor != CDI for given in picked)

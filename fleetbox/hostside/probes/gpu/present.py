@@ -17,6 +17,7 @@ from fleetbox.hostside.detect.gpu import nvidia, others, pci
 from fleetbox.hostside.detect.gpu.model import Gpu
 from fleetbox.hostside.gpu_map import Device, GpuMap, MapInvalid
 from fleetbox.hostside.paths import Places
+from fleetbox.hostside.probes.gpu.resolved import resolved
 from fleetbox.hostside.probes.gpu.selection import CDI, Instance, Picked, beyond_indices, pick, same_address
 
 # A sandbox gets GPUs of the first of these that the policy names and the host has.
@@ -42,7 +43,7 @@ class Present(NamedTuple):
 
     host: the first vendor that the host has, in or out of the policy, "" for none. missing: selectors that
     name no GPU here, so that the launch is refused. shown: nodes that must be there; other: those that must
-    not.
+    not. computing: `picked` with each CDI device as the GPUs that it is, where that is known.
     """
 
     host: str
@@ -50,12 +51,13 @@ class Present(NamedTuple):
     missing: tuple[str, ...]
     shown: tuple[str, ...]
     other: tuple[str, ...]
+    computing: tuple[Picked, ...]
 
     @property
     def by_library(self) -> dict[str, list[Picked]]:
         """What was picked, by the vendor whose library computes with it."""
         found: dict[str, list[Picked]] = {}
-        for one in self.picked:
+        for one in self.computing:
             found.setdefault(_library_of(one.gpu), []).append(one)
         return found
 
@@ -78,6 +80,7 @@ def present(params: Mapping[str, Any], places: Places = _HOST) -> Present:
         next((vendor for vendor in here if vendor != CDI), ""), picked, missing,
         (*(node for node in found if node in granted), *more),
         tuple(node for node in found if node not in granted),
+        resolved(picked, _library_of, lambda vendor: _gpus(places, vendor, known)),
     )  # fmt: skip
 
 

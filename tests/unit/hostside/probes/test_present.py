@@ -150,6 +150,58 @@ def test_devices_of_cdi_are_what_the_map_says_and_come_last(host: Host) -> None:
     assert asked(host, vendors=["cdi"], select=["0"]).missing == ("0",)
 
 
+def cdi(name: str, *nodes: str) -> gpu_map.Device:
+    return gpu_map.Device(name, tuple(gpu_map.Node(path, path, None, None) for path in nodes))
+
+
+def test_a_cdi_device_computes_as_the_gpus_that_its_nodes_are(two: Host) -> None:
+    """By the minor, which is no index; two names of one GPU are one."""
+    devices = (
+        cdi("nvidia.com/gpu=0", *CONTROL, "/dev/nvidia1", "/dev/dri/renderD128"),
+        cdi("nvidia.com/gpu=GPU-x", *CONTROL, "/dev/nvidia1"),
+        cdi("nvidia.com/gpu=all", *CONTROL, "/dev/nvidia0", "/dev/nvidia1"),
+        cdi("nvidia.com/gpu=gone", "/dev/nvidia1", "/dev/nvidia7"),
+        cdi("nvidia.com/gpu=none", *CONTROL),
+    )
+    write_map(two, GpuMap(devices=devices))
+
+    def computing(*names: str) -> list[tuple[str, str]]:
+        found = asked(two, vendors=["cdi"], select=[f"nvidia.com/gpu={name}" for name in names])
+        [every] = found.by_library.values()
+        return [(one.gpu.vendor, one.gpu.pci or one.gpu.uuid) for one in every]
+
+    assert computing("0") == computing("0", "GPU-x") == [("nvidia", A)]
+    assert computing("all") == [("nvidia", A), ("nvidia", B)]
+    for unknown in ("gone", "none"):
+        assert (
+            present({"gpu": "auto", "vendors": ["cdi"], "select": [f"nvidia.com/gpu={unknown}"]}, two.places)
+            .computing[0]
+            .gpu.vendor
+            == "cdi"
+        )
+
+
+def test_a_cdi_device_of_an_instance_computes_as_that_instance_alone(two: Host) -> None:
+    mig(two)
+    rights = ("/dev/nvidia-caps/nvidia-cap147", "/dev/nvidia-caps/nvidia-cap148")
+    uuid = "MIG-6f3b2d6a-1111-2222-3333-444455556666"
+    devices = (cdi("nvidia.com/gpu=1:0", "/dev/nvidia1", *rights), cdi("nvidia.com/gpu=1", "/dev/nvidia1"))
+    write_map(two, GpuMap(mig=(gpu_map.Mig(uuid, A, 1, 0),), devices=devices))
+    for name, uuids in (("1:0", [uuid]), ("1", [])):
+        [one] = asked(two, vendors=["cdi"], select=[f"nvidia.com/gpu={name}"]).computing
+        assert (one.gpu.pci, [instance.uuid for instance in one.instances]) == (A, uuids)
+
+
+def test_a_cdi_device_of_another_vendor_is_known_by_its_render_node(host: Host) -> None:
+    for number in (128, 129):
+        host.pci(f"0000:{number - 100}:00.0", "0x1002", "amdgpu", render=f"renderD{number}")
+        host.node(f"/dev/dri/renderD{number}", 226, number)
+    host.node("/dev/kfd", 240, 0)
+    write_map(host, GpuMap(devices=(cdi("amd.com/gpu=1", "/dev/kfd", "/dev/dri/renderD129"),)))
+    [one] = asked(host, vendors=["cdi"], select=["amd.com/gpu=1"]).computing
+    assert (one.gpu.vendor, one.gpu.pci) == ("amd", "0000:29:00.0")
+
+
 def test_what_no_index_can_name_may_be_another_vendor_s(two: Host) -> None:
     two.pci("0000:c3:00.0", "0x1002", "amdgpu", render="renderD140")
     for number, name in enumerate(["kfd", "dri/renderD140"]):

@@ -115,6 +115,15 @@ def test_behind_one_node_for_all_no_gpu_may_get_lost() -> None:
     assert computed(said(0), said(0, 1), picked=[windows]).reason == "gpu_missing"
 
 
+@pytest.mark.parametrize("inside", [said(0), said(0, 1), said(), REFUSED, NO_LIBRARY, HUNG])
+def test_a_cdi_device_of_which_nothing_says_which_gpus_it_is_never_passes_or_fails(inside: Outcome) -> None:
+    name = "nvidia.com/gpu=0"
+    device = Picked(Gpu("cdi", name, name, "", None, "", ["/dev/nvidia0"], "", "", "", []))
+    verdict = computed(inside, said(0, 1), picked=[device])
+    assert (verdict.status, verdict.reason) == ("inconclusive", "gpu_unknown")
+    assert name in verdict.message
+
+
 WORKED, ABSENT, CLOSED = Outcome(True), Outcome(False, "ENOENT"), Outcome(False, "EACCES")
 TWIN = (Attempt("open_device", {"path": "/dev/null"}), WORKED)
 
