@@ -69,7 +69,7 @@ test-emulated: packages-test setup ## what takes minutes because a whole machine
 SANITIZED_TESTS := tests/integration/launcher -k "not bullseye" \
   $(patsubst %,--ignore=tests/integration/launcher/test_%.py,on_aarch64 on_apparmor on_debian_kernel on_few_namespaces kernel_cgroup ulimits)
 # What of it is part of `make test`.
-SANITIZED_FEW := $(patsubst %,tests/integration/launcher/test_%.py,descriptors exit log paths paths_git plan residue)
+SANITIZED_FEW := $(patsubst %,tests/integration/launcher/test_%.py,descriptors exit gpu_map log paths paths_git plan residue)
 
 sanitize: packages-test setup ## the launcher's tests and the corpora of its parsers under ASan and UBSan (root)
 	@$(BIN)/python launcher/sanitize.py launcher
