@@ -7,6 +7,7 @@ of refuses their devices.
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from fleetbox.hostside import gpu_files, gpu_map, mig
@@ -15,7 +16,7 @@ from fleetbox.hostside.cdi.registry import Broken
 from fleetbox.hostside.detect import gpu as detected
 from fleetbox.hostside.detect import kernel, wsl
 from fleetbox.hostside.errors import HostError, storage_errors
-from fleetbox.hostside.gpu_map import Device, GpuMap, MapInvalid
+from fleetbox.hostside.gpu_map import Device, GpuMap, MapInvalid, Mig
 from fleetbox.hostside.gpu_words import is_pci
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import State, locked
@@ -55,6 +56,8 @@ def compose(places: Places) -> Composed:
     # No instance is there without its right in /proc, so the library need not be asked.
     has_mig = any(device["mig"] for device in devices)
     found, problem = mig.instances(mig.LIBRARY) if has_mig else ((), "")
+    if problem:
+        found = _with_known(found, devices)
     specs = registry.read(places)
     content = GpuMap(found, specs.sources, specs.devices, specs.notes)
     try:
@@ -70,6 +73,23 @@ def _gpus(places: Places) -> list[dict[str, Any]]:
     version = wsl.version(kernel.kernel(places)["version_text"])
     devices: list[dict[str, Any]] = detected.detect(places, version, lambda _: {})["devices"]
     return devices
+
+
+def _with_known(told: Iterable[Mig], devices: list[dict[str, Any]]) -> tuple[Mig, ...]:
+    """Also those that the last map knew and whose rights still are in /proc: a driver that is asked at a bad
+    moment must not take an instance from those who select it.
+    """
+    known = {(one.pci, one.gi, one.ci): one for device in devices for one in _known(device)}
+    known.update({(one.pci, one.gi, one.ci): one for one in told})
+    by_uuid = {one.uuid: one for one in (*known.values(), *told)}
+    return tuple(sorted(by_uuid.values(), key=lambda one: (one.pci, one.gi, one.ci)))
+
+
+def _known(device: dict[str, Any]) -> Iterator[Mig]:
+    for one in device["mig"]:
+        if one["uuid"]:
+            pci = str(device["pci"]).lower()
+            yield Mig(one["uuid"], pci, one["gpu_instance"], one["compute_instance"])
 
 
 def _lock_names(devices: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -13,26 +13,25 @@ from fleetbox.hostside.gpu_words import is_pci, is_uuid
 from fleetbox.hostside.text import escape
 
 LIBRARY = "libnvidia-ml.so.1"
-TIMEOUT_S = 10.0
-_UNKNOWN = "so policies cannot select them by UUID"
+TIMEOUT_S = 45.0  # where nothing keeps the driver loaded, it first wakes every GPU, some seconds for each
+_UNKNOWN = "so policies can select by UUID only what was known before"
 _INSTANCES_MAX = 1024
 
 
 def instances(library: str, *, timeout: float = TIMEOUT_S) -> tuple[tuple[Mig, ...], str]:
-    """All of this machine by `library`, sorted by place; or none, and why."""
+    """All of this machine by `library`, sorted by place; and why some or all are missing, "" for none."""
     # As ourselves: an administrator may have closed the rights to instances to everybody else.
     prober = Prober(None, timeout=timeout, budget=timeout, as_root=True)
     ran = prober.attempt([sys.executable, "-I", "-S", "-c", _program(), library])
     if not ran.ok:
         return (), f"{library}: {ran.said}; {_UNKNOWN}"
     try:
-        answer = json.loads(ran.printed)
-        if isinstance(answer, str):
-            return (), escape(f"{library}: {answer[:200]}; {_UNKNOWN}")
-        found = [_mig(words) for words in answer[:_INSTANCES_MAX]]
+        listed, problem = json.loads(ran.printed)
+        said = escape(f"{library}: {problem[:200]}; {_UNKNOWN}") if problem else ""
+        found = [_mig(words) for words in listed[:_INSTANCES_MAX]]
     except (ValueError, TypeError):
         return (), f"{library} gave an answer that is none; {_UNKNOWN}"
-    return tuple(sorted(found, key=lambda mig: (mig.pci, mig.gi, mig.ci))), ""
+    return tuple(sorted(found, key=lambda mig: (mig.pci, mig.gi, mig.ci))), said
 
 
 def _mig(words: list[Any]) -> Mig:

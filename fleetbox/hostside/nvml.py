@@ -1,7 +1,7 @@
 """Asks NVIDIA's library which MIG instances exist: a program of its own, because such a library can hang.
 
 `mig` starts it with `python3 -c`, so it imports nothing of ours. It prints one line of JSON: a list of
-[uuid, domain, bus, device, GPU instance, compute instance], or a text that says why there is none.
+[uuid, domain, bus, device, GPU instance, compute instance], and a text that says what is missing and why.
 """
 
 from __future__ import annotations
@@ -54,20 +54,26 @@ class _Nvml:
         return number.value if answer == _SUCCESS else 0
 
 
-def instances(path: str) -> list[list[Any]]:
-    """Raises _Failed, OSError for a library that is not there, AttributeError for one that is too old."""
+def instances(path: str) -> tuple[list[list[Any]], list[str]]:
+    """All, and what is wrong with single GPUs: one that has fallen off its bus takes no other along.
+
+    Raises _Failed, OSError for a library that is not there, AttributeError for one that is too old.
+    """
     nvml = _Nvml(path)
     nvml.call("nvmlInit_v2")
     found: list[list[Any]] = []
+    problems: list[str] = []
     for index in range(nvml.number("nvmlDeviceGetCount_v2")):
-        gpu = ctypes.c_void_p()
-        nvml.call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(gpu))
-        found += _of(nvml, gpu)
-    return found
+        try:
+            found += list(_of(nvml, index))
+        except _Failed as problem:
+            problems.append(f"GPU {index}: {problem}")
+    return found, problems
 
 
-def _of(nvml: _Nvml, gpu: ctypes.c_void_p) -> Iterator[list[Any]]:
-    pci = _Pci()
+def _of(nvml: _Nvml, number: int) -> Iterator[list[Any]]:
+    gpu, pci = ctypes.c_void_p(), _Pci()
+    nvml.call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(number), ctypes.byref(gpu))
     nvml.call("nvmlDeviceGetPciInfo_v3", gpu, ctypes.byref(pci))
     for index in range(nvml.number("nvmlDeviceGetMaxMigDeviceCount", gpu, also=(_NOT_SUPPORTED,))):
         instance = ctypes.c_void_p()
@@ -84,10 +90,10 @@ def _of(nvml: _Nvml, gpu: ctypes.c_void_p) -> Iterator[list[Any]]:
 
 def main(path: str) -> None:
     try:
-        answer: object = instances(path)
+        found, problems = instances(path)
     except (_Failed, OSError, AttributeError) as problem:
-        answer = str(problem)
-    sys.stdout.write(json.dumps(answer) + "\n")
+        found, problems = [], [str(problem)]
+    sys.stdout.write(json.dumps([found, ", ".join(problems)]) + "\n")
     sys.stdout.flush()
 
 

@@ -13,8 +13,8 @@
 #define GI_0 13
 #define GI_1 3
 #endif
-enum { WELL, HANGS, FAILS, LIES };
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, UNKNOWN = 999 };
+enum { WELL, HANGS, FAILS, LIES, LOSES_ONE };
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, GPU_IS_LOST = 15, UNKNOWN = 999 };
 
 struct pci {
     char legacy[16];
@@ -47,6 +47,9 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, struct device **device) {
 }
 
 int nvmlDeviceGetPciInfo_v3(struct device *device, struct pci *pci) {
+    if (BEHAVIOUR == LOSES_ONE && device->gpu == 0) {
+        return GPU_IS_LOST;
+    }
     memset(pci, 0, sizeof *pci);
     pci->domain = device->gpu == 2 ? 0x10000 : 0;
     pci->bus = BUS - 1 + (unsigned)device->gpu;

@@ -146,6 +146,22 @@ def test_a_library_that_fails_costs_the_uuids_alone(host: Host, monkeypatch: pyt
     assert host.content() == GpuMap()
 
 
+def test_what_the_last_map_knew_stays_while_a_library_fails_and_the_rights_are_there(
+    host: Host, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mig, "LIBRARY", library)
+    host.with_mig()
+    host.answer()
+    monkeypatch.setattr(mig, "LIBRARY", "libfleetbox-no-such.so.1")
+    answer = host.answer()
+    assert (answer["changed"], host.content().mig) == (False, INSTANCES)
+    assert "libfleetbox-no-such.so.1" in answer["mig_problem"]
+    (host.root / "proc/driver/nvidia/capabilities/gpu1/mig/gi3/ci1/access").unlink()
+    assert (host.answer()["changed"], host.content().mig) == (True, INSTANCES[1:])
+    monkeypatch.setattr(mig, "LIBRARY", library)
+    assert (host.answer()["mig_problem"], host.content().mig) == ("", INSTANCES)
+
+
 def test_compute_instances_of_one_gpu_instance_have_one_lock(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from fleetbox.hostside import mig, stream
 from fleetbox.hostside.gpu_map import Mig
 
 SOURCE = Path(__file__).parent / "fake_nvml.c"
-BEHAVIOURS = {"well": 0, "hangs": 1, "fails": 2, "lies": 3}
+BEHAVIOURS = {"well": 0, "hangs": 1, "fails": 2, "lies": 3, "loses one": 4}
 UUID = "MIG-00000000-0000-0000-0000-00000000000"
 
 
@@ -31,6 +31,16 @@ def test_every_instance_is_told_with_its_gpu_and_place(libraries: dict[str, str]
         (Mig(f"{UUID}1", "0000:66:00.0", 3, 1), Mig(f"{UUID}0", "0000:66:00.0", 13, 0)),
         "",
     )
+
+
+def test_a_gpu_that_is_lost_takes_no_other_along(libraries: dict[str, str]) -> None:
+    found, problem = mig.instances(libraries["loses one"])
+    assert found == mig.instances(libraries["well"])[0]
+    assert "GPU 0: nvmlDeviceGetPciInfo_v3 answered 15; so policies" in problem
+
+
+def test_eight_gpus_have_time_to_wake() -> None:
+    assert mig.TIMEOUT_S >= 45
 
 
 @pytest.mark.parametrize(
