@@ -216,6 +216,44 @@ def test_a_lock_is_never_made_anew_or_removed(host: Host) -> None:
     assert (host.locks / "0000:65:00.0").stat() == before
 
 
+@pytest.mark.parametrize("name", ["gpu", "gpu/locks", "gpu/locks/0000:65:00.0", "gpu/map"])
+def test_modes_that_shut_launches_out_are_repaired(host: Host, name: str) -> None:
+    host.nvidia("0000:65:00.0")
+    host.answer()
+    path = host.state / name
+    before = path.stat()
+    path.chmod(0o700 if path.is_dir() else 0o600)
+    assert host.answer("--check")["changed"] is True
+    assert host.answer()["changed"] is True
+    assert path.stat().st_mode == before.st_mode
+    assert name == "gpu/map" or path.stat().st_ino == before.st_ino, "a launch may hold it"
+    assert host.answer("--check")["changed"] is False
+
+
+@pytest.mark.parametrize("damage", ["link", "dangling", "pipe", "another's"])
+def test_a_lock_that_is_no_file_of_ours_is_made_one(host: Host, tmp_path: Path, damage: str) -> None:
+    host.nvidia("0000:65:00.0")
+    host.answer()
+    lock, victim = host.locks / "0000:65:00.0", tmp_path / "victim"
+    if damage == "another's":
+        if os.geteuid() != 0:
+            pytest.skip("needs root to give a file away")
+        os.chown(lock, 12345, 12345)
+    else:
+        lock.unlink()
+        if damage == "pipe":
+            os.mkfifo(lock)
+        else:
+            victim.touch() if damage == "link" else None
+            lock.symlink_to(victim)
+    assert host.answer("--check")["changed"] is True
+    assert host.answer()["changed"] is True
+    status = lock.lstat()
+    assert (status.st_uid, status.st_mode) == (os.geteuid(), stat.S_IFREG | 0o644)
+    assert host.answer()["changed"] is False
+    assert victim.exists() == (damage == "link")
+
+
 @pytest.mark.parametrize("damage", ["cut off", "writable", "link", "missing", "left over"])
 def test_a_map_that_is_not_whole_is_replaced(host: Host, tmp_path: Path, damage: str) -> None:
     host.answer()
