@@ -232,6 +232,26 @@ def test_a_gpu_that_a_virtual_machine_has_is_no_drivers(host: Host) -> None:
     assert host.detect()["devices"][1]["model"] == "PCI device 744c"
 
 
+def exclude(host: Host, address: str, answer: str = "Yes") -> None:
+    """As the driver's option NVreg_ExcludedGpus does."""
+    path = Path(host.places.under(f"/proc/driver/nvidia/gpus/{address}/information"))
+    path.write_text(path.read_text() + f"GPU Excluded:\t {answer}\n")
+
+
+def test_a_gpu_that_the_driver_is_told_to_leave_alone_has_no_node_of_its_own(host: Host) -> None:
+    host.nvidia("0000:01:00.0", 0)
+    host.nvidia("0000:02:00.0", 1)
+    exclude(host, "0000:01:00.0")
+    exclude(host, "0000:02:00.0", "No")
+    first, second = host.detect()["devices"]
+    assert (first["health"], first["means"]) == ("no driver", "excluded by the driver's options")
+    assert (first["minor"], first["nodes"], first["uuid"][-1]) == (None, list(CONTROL), "0")
+    assert "NVreg_ExcludedGpus" in first["remedy"]
+    assert (second["health"], second["minor"]) == ("ok", 1)
+    assert "/dev/nvidia0" not in host.detect()["nodes"]
+    GpuDevice.model_validate(first)
+
+
 def test_nodes_without_a_driver_or_a_bus_are_still_one(host: Host) -> None:
     host.node("/dev/nvidiactl", 195, 255)
     host.node("/dev/nvidia3", 195, 3)

@@ -7,7 +7,7 @@ import re
 
 from fleetbox.hostside import gpu_map, paths, records
 from fleetbox.hostside.detect import files
-from fleetbox.hostside.detect.gpu import health, pci
+from fleetbox.hostside.detect.gpu import health, model, pci
 from fleetbox.hostside.detect.gpu.health import Needs, Opens
 from fleetbox.hostside.detect.gpu.model import TEXT_MAX, Gpu, Mig
 from fleetbox.hostside.gpu_map import MapInvalid
@@ -16,7 +16,15 @@ from fleetbox.hostside.paths import Places
 PROC = "/proc/driver/nvidia"
 CONTROL = "/dev/nvidiactl"
 _SHARED = (CONTROL, "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
-_FIELDS = {"Model": "model", "GPU UUID": "uuid", "Bus Location": "pci", "Device Minor": "minor"}
+_FIELDS = {
+    "Model": "model", "GPU UUID": "uuid", "Bus Location": "pci", "Device Minor": "minor",
+    "GPU Excluded": "excluded",
+}  # fmt: skip
+# By NVreg_ExcludedGpus: it has a minor, and neither a device for CUDA nor an index.
+_EXCLUDED = (
+    model.NO_DRIVER, "excluded by the driver's options",
+    "take it out of NVreg_ExcludedGpus (/etc/modprobe.d), and reboot",
+)  # fmt: skip
 _NODE = re.compile(r"nvidia[0-9]{1,4}")
 _MINORS_MAX = 1024 * 1024  # a line for every instance that 32 GPUs could have
 _MIG = re.compile(r"gpu([0-9]{1,4})/gi([0-9]{1,4})/(?:ci([0-9]{1,4})/)?access ([0-9]{1,6})")
@@ -31,13 +39,14 @@ def gpus(places: Places, opens: Opens) -> list[Gpu]:
     found = []
     for address in sorted({*known, *displays}):
         said = known.get(address, {})
-        minor = _number(said.get("minor", ""))
+        excluded = said.get("excluded") == "Yes"
+        minor = None if excluded else _number(said.get("minor", ""))
         node = [f"/dev/nvidia{minor}"] if minor is not None else []
         display = displays.get(address)
         needs = _needs(
             [*node, *_SHARED], node, bound=address in known, holder=display.driver if display else ""
         )
-        verdict = health.judge(places, "nvidia", needs, opens)
+        verdict = _EXCLUDED if excluded else health.judge(places, "nvidia", needs, opens)
         name = said.get("model") or _unnamed(display)
         found.append(
             Gpu("nvidia", name, said.get("uuid", ""), said.get("pci") or address, minor, driver,

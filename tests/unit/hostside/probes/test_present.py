@@ -8,7 +8,7 @@ import pytest
 from fleetbox.hostside import gpu_map, paths
 from fleetbox.hostside.gpu_map import GpuMap
 from fleetbox.hostside.probes.gpu.present import Present, present
-from tests.unit.hostside.test_gpu import Host
+from tests.unit.hostside.test_gpu import Host, exclude
 
 EVERY = ["nvidia", "amd", "intel", "wsl"]
 CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
@@ -96,6 +96,14 @@ def test_a_gpu_that_another_driver_has_is_neither_counted_nor_shown(two: Host) -
     two.pci("0000:00:01.0", "0x10de", "vfio-pci", kind="0x030200")
     assert [one.gpu.pci for one in asked(two).picked] == [A, B]
     assert set(asked(two, select=["0"]).shown) == {"/dev/nvidia1", *CONTROL}
+
+
+def test_a_gpu_that_the_driver_is_told_to_leave_alone_is_neither_counted_nor_shown(two: Host) -> None:
+    exclude(two, A)
+    assert [one.gpu.pci for one in asked(two).picked] == [B]
+    found = asked(two, select=["0"])
+    assert set(found.shown) == {"/dev/nvidia0", *CONTROL}
+    assert "/dev/nvidia1" in found.other
 
 
 def mig(host: Host) -> None:
