@@ -18,6 +18,12 @@ from fleetbox.hostside.text import escape
 
 _ENV = re.compile(r"(NVIDIA_|CUDA_|HIP_|ROCR_|ZE_|__EGL|VK_)[A-Za-z0-9_]*")
 _ENV_REFUSED = re.compile(r"LD_PRELOAD|LD_AUDIT|PATH|.*PYTHON.*")
+# These name files that a library loads; without them it finds the ones that are installed.
+_ENV_LOADS = re.compile(
+    r"CUDA_INJECTION(32|64)_PATH|VK_(ADD_)?(IMPLICIT_)?LAYER_PATH|VK_INSTANCE_LAYERS|VK_LOADER_.*|VK_ICD_FILENAMES"
+    r"|VK_(ADD_)?DRIVER_FILES|ZE_ENABLE_(LOADER_INTERCEPT|ALT_DRIVERS|TRACING_LAYER)"
+    r"|__EGL_VENDOR_LIBRARY_(FILENAMES|DIRS)|__EGL_EXTERNAL_PLATFORM_.*"
+)
 _CLOSED = ("/root", "/home", "/proc", "/sys", "/dev", "/run/docker.sock", "/var/run/docker.sock")
 # Where drivers are installed, by nobody but root. Elsewhere are the sockets of the host's services, and
 # places like /tmp in which a workload can plant a link.
@@ -109,6 +115,8 @@ class _Translation:
         name, _, value = text.partition("=")
         if _ENV_REFUSED.fullmatch(name):
             self.refused.append(f"env {name}: it decides which code is run")
+        elif _ENV_LOADS.fullmatch(name):
+            self.notes.append(f"env {name} is left out: it decides which code is run")
         elif _ENV.fullmatch(name) and gpu_words.is_variable(name):
             _put(self.variables, name, Variable(name, value))
         else:

@@ -344,6 +344,23 @@ def test_any_other_variable_is_left_out(name: str) -> None:
     assert found.variables == ()
 
 
+LOADS = (
+    *("CUDA_INJECTION32_PATH", "CUDA_INJECTION64_PATH", "VK_LAYER_PATH", "VK_ADD_LAYER_PATH"),
+    *("VK_IMPLICIT_LAYER_PATH", "VK_INSTANCE_LAYERS", "VK_LOADER_LAYERS_ENABLE", "VK_ICD_FILENAMES"),
+    *("VK_DRIVER_FILES", "VK_ADD_DRIVER_FILES", "ZE_ENABLE_LOADER_INTERCEPT", "ZE_ENABLE_ALT_DRIVERS"),
+    *("ZE_ENABLE_TRACING_LAYER", "__EGL_VENDOR_LIBRARY_FILENAMES", "__EGL_VENDOR_LIBRARY_DIRS"),
+    *("__EGL_EXTERNAL_PLATFORM_CONFIG_DIRS", "__EGL_EXTERNAL_PLATFORM_CONFIG_FILENAMES"),
+)
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_a_variable_of_gpus_that_names_code_is_left_out_and_noted(name: str) -> None:
+    edits = spec.Edits(env=(f"{name}=/x", "CUDA_MODULE_LOADING=LAZY"))
+    found, notes = translate(edits, spec.Device("a.com/b=x", spec.Edits()))
+    assert found == Device("a.com/b=x", variables=(Variable("CUDA_MODULE_LOADING", "LAZY"),))
+    assert notes == [f"env {name} is left out: it decides which code is run"]
+
+
 HOOK = {"hookName": "createContainer"}
 
 
