@@ -23,12 +23,14 @@ from fleetbox.hostside.probes.gpu.selection import CDI, Instance, Picked, beyond
 # A sandbox gets GPUs of the first of these that the policy names and the host has.
 ORDER = ("wsl", "jetson", "nvidia", "amd", "intel", CDI)
 CUDA = ("wsl", "jetson", "nvidia")
-JETSON = ("/dev/nvmap", "/dev/nvhost-*", "/dev/nvgpu/igpu[0-9]*/*", "/dev/nvsciipc", "/dev/host1x-fence")
+_TEGRA = ("/dev/nvmap", "/dev/nvhost-*", "/dev/nvgpu/igpu[0-9]*/*", "/dev/nvsciipc", "/dev/host1x-fence")
+# With newer drivers, those of Orin and Thor, these two as well.
+JETSON = (*_TEGRA, "/dev/nvidiactl", "/dev/nvidia[0-9]*")
 MODESET = "/dev/nvidia-modeset"
 # Everything of a GPU that this host may have, those first that compute.
 NODES = (
     "/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/dxg", "/dev/kfd",
-    "/dev/dri/renderD[0-9]*", *JETSON, "/dev/nvidia-caps/nvidia-cap[0-9]*", MODESET, "/dev/dri/card[0-9]*",
+    "/dev/dri/renderD[0-9]*", *_TEGRA, "/dev/nvidia-caps/nvidia-cap[0-9]*", MODESET, "/dev/dri/card[0-9]*",
     "/dev/accel/accel[0-9]*", "/dev/nvidia-caps-imex-channels/channel[0-9]*", "/dev/nvidia-fs[0-9]*",
     "/dev/gdrdrv", "/dev/infiniband/*", "/dev/nvidia-nvswitch*", "/dev/nvidia-nvlink*", "/dev/nvidia-vgpu*",
     "/dev/vfio/*", "/dev/vfio/devices/*", "/dev/tegra_dc_*",
@@ -140,7 +142,7 @@ def _library_of(gpu: Gpu) -> str:
     """Of a CDI device its nodes say whose it is."""
     if gpu.vendor != CDI:
         return gpu.vendor
-    starts = {"/dev/nvidia": "nvidia", others.DXG: "wsl", "/dev/nvmap": "jetson", others.KFD: "amd"}
+    starts = {"/dev/nvmap": "jetson", "/dev/nvidia": "nvidia", others.DXG: "wsl", others.KFD: "amd"}
     of = (vendor for start, vendor in starts.items() if any(node.startswith(start) for node in gpu.nodes))
     return next(of, "intel")
 

@@ -248,6 +248,19 @@ def test_a_jetson_s_nodes_are_given_only_where_it_is_named(host: Host) -> None:
     assert asked(host).shown == ()
 
 
+def test_a_jetson_with_a_newer_driver_has_nodes_of_the_desktop_s_too(host: Host) -> None:
+    host.plant("/etc/nv_tegra_release", "# R38 (release)\n")
+    names = ["nvmap", "nvidiactl", "nvidia0"]
+    for number, name in enumerate(names):
+        host.node(f"/dev/{name}", 500, number)
+    nodes = [f"/dev/{name}" for name in names]
+    assert set(asked(host, vendors=["jetson"]).shown) == {*nodes}
+    assert sorted(asked(host, gpu="none").other) == sorted(nodes), "each once"
+    write_map(host, GpuMap(devices=(cdi("nvidia.com/gpu=all", *nodes),)))
+    found = asked(host, vendors=["cdi"])
+    assert list(found.by_library) == ["jetson"]
+
+
 def test_a_kind_of_which_there_are_thousands_is_sampled(host: Host) -> None:
     for number in range(40):
         host.node(f"/dev/nvidia-caps-imex-channels/channel{number}", 500, number)
