@@ -20,6 +20,9 @@ _MEANS = {
     ("zeInit", 0x78000001): "no driver found a GPU: the render node is missing or closed to this account",
 }  # fmt: skip
 
+# Level Zero is asked which GPUs it sees; nothing is computed with it.
+_ONLY_SHOWS = "libze_"
+
 
 class Seen(NamedTuple):
     """One GPU as a library shows it; "" for what it does not say."""
@@ -99,6 +102,10 @@ def describe(outcome: Outcome) -> str:
         return words.get(outcome.errno, outcome.describe())
     if answer.failed:
         return answer.error()
+    if not answer.devices:
+        return "no GPU was shown"
+    count = f"{len(answer.devices)} GPU{'s' if len(answer.devices) != 1 else ''}"
+    if answer.library.startswith(_ONLY_SHOWS):
+        return f"{count} seen by Level Zero: {', '.join(seen.name for seen in answer.devices)}"
     names = ", ".join(f"{seen.name} with {seen.memory} MiB" for seen in answer.devices)
-    count = len(answer.devices)
-    return f"{count} GPU{'s' if count != 1 else ''} computed: {names}" if count else "no GPU was shown"
+    return f"{count} computed: {names}"

@@ -7,6 +7,7 @@ was bound without the right to be a device, ENOENT that it is hidden.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -79,14 +80,25 @@ def visible(scene: Scene, asked: Asked) -> Prepared:
 
 @dataclass(frozen=True)
 class Undeclared:
-    """Every way to a node that must fail; `computing`: the last target is computing, which must fail, too."""
+    """Every way to a node that must fail; `computing`: the last target is computing, which must fail, too.
+
+    left_out: how many more nodes there are, which are not tried.
+    """
 
     expected: str
     targets: Sequence[Attempt]
     computing: bool
     twins: Sequence[Attempt] = (_TWIN,)
+    left_out: int = 0
 
     def judge(self, targets: Sequence[Tried], twins: Sequence[tuple[Attempt, Outcome]]) -> Verdict:
+        """What was tried decides, and what was not is said."""
+        verdict = self._judge(targets, twins)
+        if not self.left_out:
+            return verdict
+        return replace(verdict, message=f"{verdict.message}; {self.left_out} more nodes were not tried")
+
+    def _judge(self, targets: Sequence[Tried], twins: Sequence[tuple[Attempt, Outcome]]) -> Verdict:
         """A library that computes is the worse news; that it does not is no news where it never does."""
         ways = targets[: len(targets) - self.computing]
         if self.computing and (bad := self._computed(targets[-1])):
@@ -117,14 +129,25 @@ def undeclared(scene: Scene, asked: Asked) -> Prepared:
     found = present(asked.params)
     if not found.other:
         return not_applicable("every GPU node of this host is declared, or there is none")
-    nodes = found.other[:MAX_TRIED]
+    nodes = _of_each_kind(found.other)[:MAX_TRIED]
     targets = [attempt for node in nodes for attempt in _ways(node, scene)]
     if asked.descriptor:
         targets.append(Attempt("reopen_device", {"path": asked.descriptor}))
     computing = bool(found.host) and not found.picked
     if computing:
         targets.append(Attempt("compute", {"vendor": found.host}))
-    return Undeclared("undeclared GPUs cannot be used in any way", targets, computing)
+    return Undeclared(
+        "undeclared GPUs cannot be used in any way",
+        targets,
+        computing,
+        left_out=len(found.other) - len(nodes),
+    )
+
+
+def _of_each_kind(nodes: Sequence[str]) -> list[str]:
+    """One of every kind comes before a second of any: eight GPUs must not keep the rights to MIG untried."""
+    first = {re.sub("[0-9]+", "", node): node for node in reversed(nodes)}
+    return sorted(nodes, key=lambda node: node not in first.values())
 
 
 def _ways(node: str, scene: Scene) -> list[Attempt]:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from fleetbox.hostside.detect.gpu.model import Gpu
+from fleetbox.hostside.probes.gpu import nodes
 from fleetbox.hostside.probes.gpu.closed import Closed
 from fleetbox.hostside.probes.gpu.compute import Computes
 from fleetbox.hostside.probes.gpu.nodes import Undeclared, Visible, opened
+from fleetbox.hostside.probes.gpu.present import Present
 from fleetbox.hostside.probes.gpu.selection import Instance, Picked
 from fleetbox.hostside.probes.outcome import Attempt, Outcome, Tried, Verdict
-from fleetbox.hostside.probes.trial import Denied
+from fleetbox.hostside.probes.trial import Asked, Denied
 
 UUIDS = [f"5a1b2c3d-0000-1111-2222-33334444000{number}" for number in range(3)]
 PCI = ["0000:01:00.0", "0000:41:00.0", "0000:81:00.0"]
@@ -181,6 +183,37 @@ def test_undeclared(
     ways: list[tuple[Outcome, Outcome]], computing: tuple[Outcome, Outcome] | None, status: str
 ) -> None:
     assert reached(*ways, computing=computing).status == status
+
+
+def test_what_was_not_tried_is_said() -> None:
+    tried = [Tried(opened("/dev/nvidia0"), ABSENT, WORKED)]
+    trial = Undeclared("", [row.attempt for row in tried], computing=False, left_out=3)
+    verdict = trial.judge(tried, [TWIN])
+    assert verdict.status == "pass"
+    assert verdict.message.endswith("; 3 more nodes were not tried")
+    assert "not tried" not in reached((ABSENT, WORKED)).message
+
+
+def test_a_node_of_every_kind_is_tried_before_a_second_of_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ("/dev/nvidiactl", "/dev/dri/renderD128", "/dev/nvidia-caps/nvidia-cap1")
+    other = (*(f"/dev/nvidia{number}" for number in range(30)), *kinds)
+    monkeypatch.setattr(nodes, "present", lambda _: Present("nvidia", (), (), (), other, ()))
+    monkeypatch.setattr(nodes, "_ways", lambda node, _: [opened(node)])
+    unused: Any = None
+    trial = nodes.undeclared(unused, Asked({"gpu": "none"}, None, (), ""))
+    assert isinstance(trial, Undeclared)
+    paths = [target.arguments["path"] for target in trial.targets[:-1]]
+    assert paths == ["/dev/nvidia0", *kinds, *(f"/dev/nvidia{number}" for number in range(1, 21))]
+    assert trial.left_out == 9
+
+
+def test_what_level_zero_only_sees_did_not_compute() -> None:
+    devices = [["", "", "Arc A770", 0]]
+    answer = {"library": "libze_loader.so.1", "version": "", "failed": None, "devices": devices}
+    shown = Outcome(True, value=json.dumps(answer))
+    gpu = Gpu("intel", "", "", PCI[0], None, "", ["/dev/dri/renderD128"], "ok", "", "", [])
+    verdict = computed(shown, shown, picked=[Picked(gpu)])
+    assert (verdict.status, verdict.message) == ("pass", "1 GPU seen by Level Zero: Arc A770")
 
 
 PART = Denied("", [Attempt("reach_tcp", {"address": "192.0.2.1", "port": 9})], [Attempt("own_loopback", {})])
