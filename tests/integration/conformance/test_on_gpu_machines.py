@@ -99,7 +99,7 @@ def statuses(results: Results) -> dict[str, str]:
         (Gpu.NVIDIA8, "graphics", "8 GPUs computed"),
         (Gpu.MIG, "default", "2 GPUs computed: NVIDIA_A100"),
         (Gpu.AMD, "default", "2 GPUs computed: AMD_Instinct_MI210"),
-        (Gpu.INTEL, "default", "1 GPU computed"),
+        (Gpu.INTEL, "default", "1 GPU seen by Level Zero: "),
         (Gpu.MIXED, "default", "1 GPU computed: NVIDIA_GeForce_RTX_3090"),
         (Gpu.MIXED, "amd", "1 GPU computed: AMD_Instinct_MI210"),
         (Gpu.JETSON, "jetson", "1 GPU computed"),
