@@ -36,16 +36,19 @@ class Composed(NamedTuple):
 
 def gpu(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
     """Verb `gpu`. With `--check` it says what would change and changes nothing."""
-    if not options.check:
-        with locked(places) as state:
-            return refresh(places, state)
-    made = compose(places)
-    return _answer(made, changed=gpu_files.differ(places, made.data, made.locks))
+    made = compose(places)  # before the lock: a driver may take longer than others wait for it
+    if options.check:
+        return _answer(made, changed=gpu_files.differ(places, made.data, made.locks))
+    with locked(places) as state:
+        return _written(state, made)
 
 
 def refresh(places: Places, state: State) -> dict[str, Any]:
     """Write map and lock files where they are not what they must be. Raises HostError."""
-    made = compose(places)
+    return _written(state, compose(places))
+
+
+def _written(state: State, made: Composed) -> dict[str, Any]:
     with storage_errors(state.path):
         return _answer(made, changed=gpu_files.write(state, made.data, made.locks))
 
