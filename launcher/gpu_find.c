@@ -120,12 +120,23 @@ static const char *unique_id(const char *pci) {
     return *text ? mem_text("GPU-%s", text) : "";
 }
 
+/* A laptop has a hundred devices on its bus: they are looked through once, to see whether Intel's GPU is here and to find it. */
+static const struct strings *addresses_of(enum vendor vendor) {
+    static struct strings found[VENDORS];
+    static bool known[VENDORS];
+    if (!known[vendor]) {
+        known[vendor] = true;
+        found[vendor] = pci_gpus(vendor == VENDOR_AMD ? "0x1002" : "0x8086");
+    }
+    return &found[vendor];
+}
+
 static void find_rendering(struct gpus *gpus, enum vendor vendor) {
     bool amd = vendor == VENDOR_AMD;
     size_t before = gpus->count;
-    struct strings addresses = pci_gpus(amd ? "0x1002" : "0x8086");
-    for (size_t i = 0; i < addresses.count; i++) {
-        const char *pci = addresses.item[i];
+    const struct strings *addresses = addresses_of(vendor);
+    for (size_t i = 0; i < addresses->count; i++) {
+        const char *pci = addresses->item[i];
         bool bound = amd ? pci_has_driver(pci, "amdgpu") : pci_has_driver(pci, "i915") || pci_has_driver(pci, "xe");
         if (bound) {
             struct gpu *gpu = add(gpus, vendor, pci);

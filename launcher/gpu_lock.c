@@ -28,8 +28,24 @@ static _Noreturn void refuse_busy(const char *name, bool exclusive) {
            name);
 }
 
+/* A second descriptor of ours would be another's to the kernel: two instances in one part of a GPU, or a node that is chosen
+ * and named as well, are one lock. */
+static bool is_ours(const char *name) {
+    static struct strings ours;
+    for (size_t i = 0; i < ours.count; i++) {
+        if (strcmp(ours.item[i], name) == 0) {
+            return true;
+        }
+    }
+    strings_add(&ours, name);
+    return false;
+}
+
 /* The descriptor stays open until this process ends, and the sandbox ends with it. */
 static void lock(const char *name, bool exclusive, bool wanted_alone) {
+    if (*name && is_ours(name)) {
+        return;
+    }
     int fd = *name ? open(path_join(FLEETBOX_GPU_LOCKS, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
     if (fd < 0 && !wanted_alone && (!*name || errno == ENOENT)) {
         return; /* who wants it alone is refused here */

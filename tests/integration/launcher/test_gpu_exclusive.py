@@ -1,8 +1,6 @@
 """devices.gpu.exclusive: a GPU of one's own, among all sandboxes of the machine, whoever's they are."""
 
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,9 @@ POLICIES = {
     "gi1": f"devices: {{gpu: {{{ALONE}, select: {GI1}}}}}\n",
     "gi2": f"devices: {{gpu: {{{ALONE}, select: {GI2}}}}}\n",
     "gi2-ci1": f"devices: {{gpu: {{{ALONE}, select: {GI2_CI1}}}}}\n",
+    "gi2-whole": f"devices: {{gpu: {{{ALONE}, select: [{GI2}, {GI2_CI1}]}}}}\n",
+    "dxg": f"devices: {{gpu: {{{ALONE}}}, allow: [/dev/dxg]}}\n",
+    "named-too": f"devices: {{gpu: {{{ALONE}}}, allow: {NAMED}}}\n",
     "second-shared": "devices: {gpu: {select: 1}}\n",
     "named": f"devices: {{gpu: {{mode: none}}, allow: {NAMED}}}\n",
     "cdi": f"devices: {{gpu: {{{CDI}}}}}\n",
@@ -53,30 +54,6 @@ def box(lab: Lab, launcher: Path) -> Iterator[Provisioned]:
             made.host.put(f"{paths.GPU_LOCKS}/{name}", b"")
         made.change("useradd -m other; install -d -o other /home/other/ws")
         yield made
-
-
-@contextmanager
-def held(box: Provisioned, policy: str) -> Iterator[None]:
-    """A sandbox of dev's that runs meanwhile."""
-    argv = [
-        "setpriv",
-        "--reuid=dev",
-        "--regid=dev",
-        "--init-groups",
-        "--reset-env",
-        "env",
-        "--chdir=/home/dev",
-    ]
-    command = box.command("sh", "-c", "echo ready; read end", policy=policy)
-    process = subprocess.Popen(
-        box.host.exec_argv([*argv, *command]), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        yield
-    finally:
-        process.communicate(b"\n", timeout=20)
 
 
 def starts(box: Provisioned, policy: str) -> str:
@@ -118,23 +95,37 @@ def starts(box: Provisioned, policy: str) -> str:
     ],
 )
 def test_a_gpu_is_had_alone_or_together(box: Provisioned, holder: str, starting: str, says: str) -> None:
-    with held(box, holder):
+    with box.running(holder):
         seen = starts(box, starting)
     assert says in seen if says else seen == ""
     assert starts(box, starting) == "", "the end of a sandbox lets go of its GPU"
 
 
+@pytest.mark.parametrize("policy", ["gi2-whole", "named-too"])
+def test_a_launch_does_not_stand_in_its_own_way(box: Provisioned, policy: str) -> None:
+    """Two instances in one part of a GPU, or a node that is chosen and named, are one lock."""
+    assert starts(box, policy) == ""
+
+
+def test_a_node_of_wsl_that_is_named_as_well_is_one_lock(lab: Lab, launcher: Path) -> None:
+    with provisioned(lab, launcher, HostSpec.of("windows", gpu="dxg", hooks=["wsl2"])) as [made]:
+        made.activate(POLICIES)
+        assert starts(made, "dxg") == ""
+        with made.running("dxg"):
+            assert "another sandbox has the GPU dxg" in starts(made, "dxg")
+
+
 def test_other_accounts_are_kept_off_as_well(box: Provisioned) -> None:
     launch = ["setpriv", "--reuid=other", "--regid=other", "--clear-groups", "env", "--chdir=/home/other/ws",
               paths.LAUNCHER, "--policy", "first-shared", "--", "true"]  # fmt: skip
-    with held(box, "alone"):
+    with box.running("alone"):
         done = box.host.exec(launch, check=False)
     assert b"another sandbox has the GPU" in done.stderr
     assert box.host.exec(launch, check=False).returncode == 0
 
 
 def test_a_launcher_that_is_killed_lets_go(box: Provisioned) -> None:
-    with held(box, "alone"):
+    with box.running("alone"):
         box.change("kill -9 $(pgrep -o -x fleetbox-run)")
         box.change(
             "for i in $(seq 100); do pgrep -x fleetbox-run >/dev/null || exit 0; sleep .05; done; exit 1"
@@ -143,7 +134,7 @@ def test_a_launcher_that_is_killed_lets_go(box: Provisioned) -> None:
 
 
 def test_looking_takes_no_lock(box: Provisioned) -> None:
-    with held(box, "alone"):
+    with box.running("alone"):
         for option in ("--explain", "--dry-run"):
             done = box.launch("true", policy="alone", options=("--workspace", WORKSPACE, option))
             assert (done.returncode, done.stderr) == (0, "")
@@ -183,7 +174,7 @@ def test_locks_that_cannot_be_opened_are_not_taken_for_missing_ones(
 
 def test_what_runs_outside_of_sandboxes_takes_no_lock(box: Provisioned) -> None:
     """The limit: a lock is an agreement of launches, and the driver knows nothing of it."""
-    with held(box, "alone"):
+    with box.running("alone"):
         done = box.run(
             "python3", "-c", "import os\ntry: os.open('/dev/nvidia0', 2)\nexcept OSError as p: print(p.errno)"
         )
