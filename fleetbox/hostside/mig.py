@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from importlib.util import find_spec
 from typing import Any
@@ -21,7 +22,7 @@ _INSTANCES_MAX = 1024
 def instances(library: str, *, timeout: float = TIMEOUT_S) -> tuple[tuple[Mig, ...], str]:
     """All of this machine by `library`, sorted by place; and why some or all are missing, "" for none."""
     # As ourselves: an administrator may have closed the rights to instances to everybody else.
-    prober = Prober(None, timeout=timeout, budget=timeout, as_root=True)
+    prober = Prober(None, timeout=timeout, budget=math.inf, as_root=True)
     ran = prober.attempt([sys.executable, "-I", "-S", "-c", _program(), library])
     if not ran.ok:
         return (), f"{library}: {ran.said}; {_UNKNOWN}"
