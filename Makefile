@@ -28,8 +28,9 @@ PYTEST := $(BIN)/python -m pytest
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
 
-setup: $(VENV)/.ready ## make .venv with fleetbox in it, and build the launcher for this machine
+setup: $(VENV)/.ready ## make .venv with fleetbox in it, build the launcher for this machine, fetch the hosts' TUF client
 	@$(BIN)/python launcher/build.py
+	@$(BIN)/python vendored/build.py
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 with venv; on Debian: apt-get install -y python3-venv" >&2; exit 2; }
@@ -117,4 +118,4 @@ escape-report: packages-test setup ## who stops what: the attempts of tests/esca
 	$(BIN)/python -m tests.escape.report --write docs/escape-report.md
 
 clean: ## remove what the targets made inside this clone
-	rm -rf $(VENV) .cache .ansible build fleetbox/bin/fleetbox-run-*
+	rm -rf $(VENV) .cache .ansible build fleetbox/bin/fleetbox-run-* fleetbox/hostside/_vendor

@@ -30,4 +30,8 @@ class CarryCollection(BuildHookInterface[Any]):
             raise FileNotFoundError(
                 "fleetbox/bin holds no launcher: run `make setup` before building a wheel"
             )
+        if not (root / "fleetbox" / "hostside" / "_vendor" / "__init__.py").exists():
+            raise FileNotFoundError(
+                "fleetbox/hostside/_vendor is not built: run `make setup` before building a wheel"
+            )
         build_data["force_include"] |= {str(root / source): target for source, target in INCLUDED.items()}

@@ -1,6 +1,7 @@
 """What is installed on hosts: Python 3.9 and later read it, and it needs nothing but the standard library."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from fleetbox.hostside import payload
 from fleetbox.hostside.stream import OLDEST_PYTHON, script
 
+REPO = Path(__file__).resolve().parents[3]
 SOURCES = payload.sources()
+STREAM_LIMIT = 256 * 1024  # bytes; with what is vendored it would be half as much again
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -43,6 +46,44 @@ def test_only_the_standard_library_and_itself_are_imported(name: str) -> None:
             assert str(node.module).split(".")[0] in allowed
             inside = node.module == "fleetbox" or str(node.module).startswith("fleetbox.hostside")
             assert inside or not str(node.module).startswith("fleetbox")
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES.keys() - {"fleetbox/hostside/verify.py"}))
+def test_what_is_vendored_is_imported_by_verify_alone(name: str) -> None:
+    for node in ast.walk(ast.parse(SOURCES[name])):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            assert "_vendor" not in ast.unparse(node)
+
+
+def test_what_is_vendored_is_installed_and_never_streamed() -> None:
+    vendored = {name for name in payload.files() if name.startswith("fleetbox/hostside/_vendor/")}
+    assert {name.split("/")[3] for name in vendored} == {"__init__.py", "securesystemslib", "tuf", "urllib3"}
+    assert not vendored & SOURCES.keys()
+    assert len(script(["facts"])) < STREAM_LIMIT
+
+
+@pytest.mark.parametrize("name", [name for name in payload.files() if "/_vendor/" in name])
+def test_what_is_vendored_imports_itself_and_the_standard_library_by_names_of_our_own(name: str) -> None:
+    """So whatever `tuf` a machine has in its search path, this is not it, and is not in its way."""
+    for node in ast.walk(ast.parse(payload.files()[name])):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
+        assert {name.split(".")[0] for name in names}.isdisjoint({"tuf", "securesystemslib", "urllib3"})
+
+
+def test_a_changed_requirements_file_rebuilds_what_is_vendored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = importlib.util.spec_from_file_location("vendored_build", REPO / "vendored" / "build.py")
+    assert found is not None
+    assert found.loader is not None
+    build = importlib.util.module_from_spec(found)
+    found.loader.exec_module(build)
+    assert build.is_built()
+    changed = tmp_path / "requirements.txt"
+    changed.write_text(build.REQUIREMENTS.read_text() + "\n")
+    monkeypatch.setattr(build, "REQUIREMENTS", changed)
+    assert not build.is_built()
 
 
 def test_the_installed_tree_runs_alone(tmp_path: Path) -> None:
