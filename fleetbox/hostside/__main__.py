@@ -32,6 +32,7 @@ VERBS = {
     "gpu": "gpu",
     "probe": "probe",
     "why": "why",
+    "audit": "audit",
 }
 
 
@@ -100,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb in ("activate", "rollback"):
         add[verb].add_argument("--no-smoke", action="store_true", help="leave out the critical checks")
     _why(add["why"])
+    add["audit"].add_argument("--since", type=_positive, default=1, metavar="SEQ", help="from that record on")
+    add["audit"].add_argument("--verify", action="store_true", help="check the whole trail instead")
     for verb in ("install", "gpu"):
         add[verb].add_argument("--check", action="store_true", help="say what would change, change nothing")
     for verb in VERBS:
@@ -149,6 +152,7 @@ _HELP = {
     "gpu": "write down what launches must know of GPUs: CDI devices, MIG instances",
     "probe": "run the checks that the request on stdin names",
     "why": "what the launcher refused last, or what refuses a command",
+    "audit": "the audit trail of this host, or what is wrong with it",
 }
 
 

@@ -40,6 +40,9 @@ TRYOUT_GPU_MAP = "gpu.map"
 HOST_CONFIG = "/etc/fleetbox/host.json"
 # One file per user id: the launcher runs as the workload's user, who cannot append to a root-owned file.
 REFUSALS = "/var/log/fleetbox/refusals"
+# Not below STATE: what fills or spoils that must not take the record of it along.
+LOGS = "/var/log/fleetbox"
+AUDIT = LOGS + "/audit"
 ANSIBLE_FACT = "/etc/ansible/facts.d/fleetbox.fact"
 
 
