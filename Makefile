@@ -28,9 +28,10 @@ PYTEST := $(BIN)/python -m pytest
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
 
-setup: $(VENV)/.ready ## make .venv with fleetbox in it, build the launcher for this machine, fetch the hosts' TUF client
+setup: $(VENV)/.ready ## make .venv with fleetbox in it, build the launcher for this machine and what hosts get with the host program
 	@$(BIN)/python launcher/build.py
 	@$(BIN)/python vendored/build.py
+	@$(BIN)/python -m fleetbox.bundle.baseline
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 with venv; on Debian: apt-get install -y python3-venv" >&2; exit 2; }
@@ -118,4 +119,4 @@ escape-report: packages-test setup ## who stops what: the attempts of tests/esca
 	$(BIN)/python -m tests.escape.report --write docs/escape-report.md
 
 clean: ## remove what the targets made inside this clone
-	rm -rf $(VENV) .cache .ansible build fleetbox/bin/fleetbox-run-* fleetbox/hostside/_vendor
+	rm -rf $(VENV) .cache .ansible build fleetbox/bin/fleetbox-run-* fleetbox/hostside/_vendor fleetbox/hostside/baseline.tar

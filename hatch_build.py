@@ -10,6 +10,11 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COLLECTION = "ansible_collections/fleetbox/sandbox"
+BUILT = {
+    "fleetbox/bin": "fleetbox-run-*",
+    "fleetbox/hostside": "baseline.tar",
+    "fleetbox/hostside/_vendor": "__init__.py",
+}
 INCLUDED = {
     "policies": "fleetbox/policies",
     "galaxy.yml": f"{COLLECTION}/galaxy.yml",
@@ -26,12 +31,9 @@ class CarryCollection(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        if not any((root / "fleetbox" / "bin").glob("fleetbox-run-*")):
-            raise FileNotFoundError(
-                "fleetbox/bin holds no launcher: run `make setup` before building a wheel"
-            )
-        if not (root / "fleetbox" / "hostside" / "_vendor" / "__init__.py").exists():
-            raise FileNotFoundError(
-                "fleetbox/hostside/_vendor is not built: run `make setup` before building a wheel"
-            )
+        for folder, pattern in BUILT.items():
+            if not any((root / folder).glob(pattern)):
+                raise FileNotFoundError(
+                    f"{folder} holds no {pattern}: run `make setup` before building a wheel"
+                )
         build_data["force_include"] |= {str(root / source): target for source, target in INCLUDED.items()}

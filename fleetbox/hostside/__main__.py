@@ -18,6 +18,7 @@ from fleetbox import __version__
 from fleetbox.hostside.errors import Exit, HostError
 from fleetbox.hostside.manifest import DIGEST
 from fleetbox.hostside.paths import Places
+from fleetbox.hostside.pending import NONCE
 
 SCHEMA_VERSION = 1
 
@@ -26,8 +27,11 @@ VERBS = {
     "facts": "detect",
     "stage": "store",
     "activate": "activate",
+    "confirm": "confirm",
     "rollback": "activate",
     "status": "status",
+    "gc": "collect",
+    "watchdog": "watchdog",
     "install": "install",
     "gpu": "gpu",
     "probe": "probe",
@@ -99,7 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     add["activate"].add_argument("--bundle", choices=["-"], help="the bundle comes on stdin")
     add["rollback"].add_argument("--to", type=_positive, metavar="N", help="the generation to return to")
     for verb in ("activate", "rollback"):
-        add[verb].add_argument("--no-smoke", action="store_true", help="leave out the critical checks")
+        _terms(add[verb])
+    add["confirm"].add_argument("generation", type=_positive, metavar="N", help="what activate answered")
+    add["confirm"].add_argument("nonce", type=_nonce, metavar="NONCE", help="likewise")
+    add["gc"].add_argument("--keep", type=_positive, default=10, metavar="N", help="so many generations")
+    add["watchdog"].add_argument("--once", action="store_true", help="go back if it is time, and end")
     _why(add["why"])
     add["audit"].add_argument("--since", type=_positive, default=1, metavar="SEQ", help="from that record on")
     add["audit"].add_argument("--verify", action="store_true", help="check the whole trail instead")
@@ -108,6 +116,27 @@ def _parser() -> argparse.ArgumentParser:
     for verb in VERBS:
         add[verb].add_argument("--debug", action="store_true", help="print a traceback when something fails")
     return parser
+
+
+def _terms(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--no-smoke", action="store_true", help="leave out the critical checks")
+    verb.add_argument(
+        "--confirm-within",
+        type=_positive,
+        metavar="S",
+        help="go back unless `confirm` comes in so many seconds after the checks (default: keep at once)",
+    )
+    verb.add_argument(
+        "--not-narrower-than",
+        type=_digest,
+        action="append",
+        default=[],
+        metavar="sha256:HEX",
+        help="it takes no access away from this bundle, so going back to it is safe; repeatable",
+    )
+    verb.add_argument(
+        "--clear-quarantine", action="store_true", help="try it although its checks failed here"
+    )
 
 
 def _why(verb: argparse.ArgumentParser) -> None:
@@ -146,8 +175,11 @@ _HELP = {
     "facts": "what this host is and what keeps it from sandboxing",
     "stage": "put the bundle on stdin into the store",
     "activate": "make a bundle the current generation, checked and reversible",
+    "confirm": "let the generation on trial stay",
     "rollback": "return to an older generation's content",
-    "status": "the generations of this host and the policies of the current one",
+    "status": "the generations of this host, the policies of the current one, what is on trial",
+    "gc": "remove generations and bundles that are not needed any more",
+    "watchdog": "go back when nobody confirms in time",
     "install": "install or update this program from the archive on stdin",
     "gpu": "write down what launches must know of GPUs: CDI devices, MIG instances",
     "probe": "run the checks that the request on stdin names",
@@ -159,6 +191,12 @@ _HELP = {
 def _digest(text: str) -> str:
     if not DIGEST.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not sha256:<64 hex digits>")
+    return text
+
+
+def _nonce(text: str) -> str:
+    if not NONCE.fullmatch(text):
+        raise argparse.ArgumentTypeError("it is not 32 hex digits")
     return text
 
 

@@ -1,33 +1,78 @@
-"""Activation: a staged bundle becomes the current generation, or the host stays as it was.
+"""Activation: a staged bundle becomes the current generation, or the host goes back to where it was.
 
-validate -> number -> switch by rename -> GPU map -> critical checks inside the new sandbox -> keep, or
-switch back. Rolling back is an activation too: a new, higher generation that points at older content. Killed
-at any moment, the host has the old or the new generation, whole; the next run removes what is left over.
+validate -> number -> lay the way back -> remember the trial -> arm the watchdog -> switch by rename -> GPU
+map -> critical checks inside the new sandbox -> wait for `confirm`, or keep at once where none is asked for.
+Rolling back is an activation too: a new, higher generation that points at older content. Killed at any
+moment, the host has the old or the new generation, whole; whoever comes next, the watchdog or the next
+command, ends the trial that was left.
 
-Two things are still to be joined here. Trust: `_contents` is where a bundle first counts as one, and where
-its release will have to be verified. Confirmation: between `prepare` and `switch` in `_switch` is where a
-host will have to note the way back and arm its watchdog, so that it can return without being asked.
+Where the new generation takes access away, the way back leads to the strictest baseline and not to the
+wider generation before: a workload must not undo a tightening by breaking its checks. The sender says of
+which bundles the new one takes nothing away; what nobody says counts as taken.
+
+One thing is still to be joined here: `_contents` is where a bundle first counts as one, and where its release
+will have to be verified.
 """
 
 from __future__ import annotations
 
+import secrets
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
-from fleetbox.hostside import bundle, generations, manifest, paths, smoke, steps, store
+from fleetbox.hostside import (
+    baseline,
+    bundle,
+    clock,
+    collect,
+    generations,
+    manifest,
+    paths,
+    pending,
+    quarantine,
+    reversal,
+    smoke,
+    steps,
+    store,
+    watchdog,
+)
 from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.generations import Generation
 from fleetbox.hostside.manifest import Manifest, ManifestInvalid
 from fleetbox.hostside.paths import Places
+from fleetbox.hostside.pending import Pending
 from fleetbox.hostside.smoke import Results, Smoke
 from fleetbox.hostside.state import State, locked
 from fleetbox.hostside.steps import Step
 from fleetbox.hostside.text import escape
 
-GpuMap = Callable[[], dict[str, Any]]
+
+class Terms(NamedTuple):
+    """What goes for one activation.
+
+    `not_narrower_than`: digests of bundles of which it takes no access away. `confirm_within`: seconds to
+    wait for the confirmation; None to wait for none. `retry`: also what is in quarantine.
+    """
+
+    not_narrower_than: frozenset[str]
+    confirm_within: int | None
+    retry: bool
+
+    @classmethod
+    def of(cls, options: Namespace) -> Terms:
+        """As the command line says."""
+        return cls(frozenset(options.not_narrower_than), options.confirm_within, options.clear_quarantine)
+
+
+class Begun(NamedTuple):
+    """A trial that is remembered, and from where it began."""
+
+    trial: Pending
+    previous: Generation | None
+    confirm_within: int | None
 
 
 class Checked(NamedTuple):
@@ -44,7 +89,7 @@ def activate(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, A
     steps.reached(Step.RECEIVED)
     with _ready(places) as state:
         stored = files is not None and store.put(state, options.digest, files)
-        answer = make_current(state, options.digest, check, lambda: _gpu_map(places, state))
+        answer = _make_current(places, state, options.digest, Terms.of(options), check)
         # What is current was in the store already: something had changed or removed it there.
         return {**answer, "repaired": stored and not answer["changed"]}
 
@@ -54,32 +99,143 @@ def rollback(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, 
     check = smoke.none if options.no_smoke else smoke.checks(places)
     with _ready(places) as state:
         digest = _older(state, options.to).digest
-        return make_current(state, digest, check, lambda: _gpu_map(places, state))
-
-
-def make_current(state: State, digest: str, check: Smoke, gpu_map: GpuMap) -> dict[str, Any]:
-    """Switch to staged bundle `digest`, write the GPU map and check. Returns what `activate` prints.
-
-    Raises `HostError` `smoke_failed` after having switched back, with the results in its answer.
-    """
-    contents = _contents(state, digest)
-    steps.reached(Step.VALIDATED)
-    previous = generations.current(state)
-    if previous and previous.digest == digest:
-        return _check_again(previous, Checked(gpu_map(), check(contents)))
-    generation = generations.add(state, digest)
-    checked = _switch(state, generation, previous, lambda: Checked(gpu_map(), check(contents)))
-    return _answer(generation, previous, checked)
+        return _make_current(places, state, digest, Terms.of(options), check)
 
 
 @contextmanager
 def _ready(places: Places) -> Iterator[State]:
-    """The locked state directory without what killed runs left behind."""
+    """The locked state directory without what killed runs and unconfirmed trials left behind."""
     with locked(places) as state:
+        reversal.settle(state, clock.now(places), superseding=True)
         store.sweep(state)
         generations.sweep(state)
         steps.reached(Step.OPENED)
         yield state
+
+
+def _make_current(places: Places, state: State, digest: str, terms: Terms, check: Smoke) -> dict[str, Any]:
+    """Switch to staged bundle `digest`, write the GPU map and check. Returns what `activate` prints.
+
+    Raises `HostError` `smoke_failed` after having gone back, with the results in its answer.
+    """
+    contents = _contents(state, digest)
+    if terms.retry:
+        quarantine.clear(state, digest)
+    quarantine.refuse(state, digest)
+    steps.reached(Step.VALIDATED)
+
+    def checked() -> Checked:
+        return Checked(_gpu_map(places, state), check(contents))
+
+    previous = generations.current(state)
+    if previous and previous.digest == digest:
+        return _check_again(previous, checked())
+    begun = Begun(_begin(places, state, digest, previous, terms), previous, terms.confirm_within)
+    return _try(places, state, begun, checked)
+
+
+def _begin(places: Places, state: State, digest: str, previous: Generation | None, terms: Terms) -> Pending:
+    """Everything that must be durable before the switch: the generation, the way back, and the trial."""
+    generation = generations.add(state, digest)
+    fallback = None
+    try:
+        fallback = _way_back(state, generation, previous, terms)
+        generations.lay_back(state, fallback)
+        trial = _trial(places, generation, fallback, terms.confirm_within)
+        pending.write(state, trial)
+    except BaseException:
+        for unused in (generation, fallback):
+            if unused is not None and unused != previous:
+                with suppress(OSError):
+                    generations.forget(state, unused.number)
+        raise
+    steps.reached(Step.PENDING_WRITTEN)
+    return trial
+
+
+def _way_back(
+    state: State, generation: Generation, previous: Generation | None, terms: Terms
+) -> Generation | None:
+    """The generation before; or the strictest baseline, as a generation of its own above the new one."""
+    if previous is None or previous.digest in terms.not_narrower_than:
+        return previous
+    digest = baseline.put(state)
+    return previous if previous.digest == digest else generations.add(state, digest)
+
+
+def _trial(
+    places: Places, generation: Generation, fallback: Generation | None, confirm_within: int | None
+) -> Pending:
+    now = clock.now(places)
+    return Pending(
+        generation=generation.number,
+        digest=generation.digest,
+        fallback=fallback.number if fallback else None,
+        nonce=secrets.token_hex(16),
+        checked=False,
+        boot=now.boot,
+        since=now.since_boot,
+        until=now.since_boot + (confirm_within or 0),
+        until_wall=now.wall,
+    )
+
+
+def _try(places: Places, state: State, begun: Begun, check: Callable[[], Checked]) -> dict[str, Any]:
+    """Switch and check. Whatever is raised on the way, the host has gone back by then."""
+    trial = begun.trial
+    generation = Generation(trial.generation, trial.digest)
+    try:
+        armed = watchdog.arm(places)
+        steps.reached(Step.ARMED)
+        generations.switch(state, generation)
+        checked = check()
+        failed = smoke.failures(checked.smoke)
+        ending = {} if failed else _passed(places, state, trial, begun.confirm_within)
+    except BaseException:
+        reversal.reverse(state, trial, "interrupted", clock.now(places))
+        raise
+    if failed:
+        reversal.reverse(state, trial, "checks_failed", clock.now(places), failed)
+        raise _failed(state, trial, checked, failed)
+    if not ending:
+        reversal.tidy(state, trial, trial.generation)
+        collect.after_trial(state)
+    return {**_answer(generation, begun.previous, checked), **ending, "watchdog": armed}
+
+
+def _passed(places: Places, state: State, trial: Pending, confirm_within: int | None) -> dict[str, Any]:
+    """Wait for the confirmation from now on, durably; nothing to say where none was asked for."""
+    steps.reached(Step.SMOKE_DONE)
+    if confirm_within is None:
+        pending.remove(state)
+        steps.reached(Step.CONFIRMED)
+        return {}
+    now = clock.now(places)
+    until_wall = clock.later(now.wall, confirm_within)
+    waiting = trial._replace(checked=True, until=now.since_boot + confirm_within, until_wall=until_wall)
+    pending.write(state, waiting)
+    steps.reached(Step.AWAITING)
+    return {"pending": {"nonce": trial.nonce, "within_s": confirm_within, "until": until_wall}}
+
+
+def _failed(state: State, trial: Pending, checked: Checked, failed: Results) -> HostError:
+    """The refusal after the way back, with what holds now; a bundle that failed is not tried again."""
+    # Unlike a fail, an error says nothing of the bundle.
+    proven = [result for result in failed if result["status"] == "fail"]
+    quarantined = False
+    if proven:
+        with suppress(HostError):  # a full disk keeps it from being remembered, and nothing else
+            quarantine.add(state, trial.digest, trial.generation, proven)
+            quarantined = True
+    active = generations.current(state)
+    answer = {
+        **_answer(active, active, checked, rolled_back=True),
+        "changed": False,
+        "failed_generation": trial.generation,
+        "baseline": baseline.is_it(active.digest) if active else False,
+        "quarantined": quarantined,
+    }
+    return _smoke_failed(failed, answer)
 
 
 def _gpu_map(places: Places, state: State) -> dict[str, Any]:
@@ -120,39 +276,22 @@ def _contents(state: State, digest: str) -> Manifest:
     return contents
 
 
-def _switch(
-    state: State, generation: Generation, previous: Generation | None, check: Callable[[], Checked]
-) -> Checked:
-    pointers = generations.prepare(state, generation, previous)
-    try:
-        generations.switch(state, pointers)
-        checked = check()
-        _refuse_failures(checked.smoke, _answer(previous, previous, checked, rolled_back=True))
-    except BaseException:
-        generations.switch_back(state, pointers, generation)
-        raise
-    finally:
-        generations.discard(state, pointers)
-    steps.reached(Step.SMOKE_DONE)
-    return checked
-
-
 def _check_again(active: Generation, checked: Checked) -> dict[str, Any]:
-    """Nothing to switch; but a run killed before its checks may have made this generation current."""
-    answer = _answer(active, active, checked)
-    _refuse_failures(checked.smoke, answer)
-    return {**answer, "changed": False}
-
-
-def _refuse_failures(results: Results, answer: dict[str, Any]) -> None:
-    failed = smoke.failures(results)
+    """Nothing to switch; but what made it fail may have come since."""
+    answer = {**_answer(active, active, checked), "changed": False}
+    failed = smoke.failures(checked.smoke)
     if failed:
-        raise HostError(
-            "smoke_failed",
-            f"critical checks failed: {smoke.describe(failed)}",
-            hint="the results say what was tried and seen; fleetbox-host facts says what this host lacks",
-            answer={**answer, "changed": False},
-        )
+        raise _smoke_failed(failed, answer)
+    return answer
+
+
+def _smoke_failed(failed: Results, answer: dict[str, Any]) -> HostError:
+    return HostError(
+        "smoke_failed",
+        f"critical checks failed: {smoke.describe(failed)}",
+        hint="the results say what was tried and seen; fleetbox-host facts says what this host lacks",
+        answer=answer,
+    )
 
 
 def _answer(

@@ -1,10 +1,10 @@
 """Generations: numbered pointers into the store, and `current`, the one that launches use.
 
-    generations/7 -> ../store/<sha256 hex>        current -> generations/7
+    generations/7 -> ../store/<sha256 hex>    current -> generations/7    back -> generations/6
 
-`current` is replaced by rename, so a launch sees the old or the new generation and never neither. Numbers
-only grow and are never used twice, also after a generation was removed: the next one is kept in a file of
-its own, made durable before the number is used.
+`back` is there while generation 7 is on trial. `current` is replaced by rename, so a launch sees the old or
+the new generation and never neither. Numbers only grow and are never used twice, also after a generation was
+removed: the next one is kept in a file of its own, made durable before the number is used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fleetbox.hostside.steps import Step
 
 _TEMPORARY = ".new-"
 _CURRENT = os.path.basename(paths.CURRENT)
+_BACK = os.path.basename(paths.BACK)
 _NEXT = os.path.basename(paths.NEXT_GENERATION)
 _GENERATIONS = os.path.basename(paths.GENERATIONS)
 _STORE = os.path.basename(paths.STORE)
@@ -36,14 +37,6 @@ class Generation:
 
     number: int
     digest: str
-
-
-@dataclass(frozen=True)
-class Pointers:
-    """Temporary names in the state directory: symlinks that become `current` when renamed."""
-
-    forward: str
-    back: str | None
 
 
 def current(state: State) -> Generation | None:
@@ -82,60 +75,53 @@ def listed(state: State) -> list[Generation]:
 def add(state: State, digest: str) -> Generation:
     """A new generation of `digest`, numbered higher than any before it, durable, not yet current."""
     generation = Generation(_reserve(state), digest)
-    os.symlink(f"../{_STORE}/{digest[len('sha256:') :]}", str(generation.number), dir_fd=state.generations_fd)
+    with storage_errors(state.path):
+        content = f"../{_STORE}/{digest[len('sha256:') :]}"
+        os.symlink(content, str(generation.number), dir_fd=state.generations_fd)
     steps.reached(Step.GENERATION_WRITTEN)
     os.fsync(state.generations_fd)
     steps.reached(Step.GENERATION_SYNCED)
     return generation
 
 
-def prepare(state: State, generation: Generation, previous: Generation | None) -> Pointers:
-    """Lay pointers to both generations beside `current`: then a disk that fills up cannot stop the way back.
-
-    Forgets `generation` when they cannot be laid.
-    """
-    back = None
-    try:
-        with storage_errors(state.path):
-            back = _pointer(state, previous) if previous else None
-            pointers = Pointers(_pointer(state, generation), back)
-    except BaseException:
-        _discard(state, back)
-        _forget(state, generation)
-        raise
-    steps.reached(Step.POINTER_PREPARED)
-    return pointers
+def lay_back(state: State, fallback: Generation | None) -> None:
+    """Lay a pointer to `fallback` beside `current`, durably: then a full disk cannot stop the way back."""
+    with storage_errors(state.path):
+        _lay(state, fallback.number if fallback else None)
+    os.fsync(state.root_fd)
+    steps.reached(Step.BACK_LAID)
 
 
-def switch(state: State, pointers: Pointers) -> None:
-    """Make the new generation current, atomically and durably."""
-    _rename(state, pointers.forward, _CURRENT)
+def switch(state: State, generation: Generation) -> None:
+    """Make `generation` current, atomically and durably."""
+    with storage_errors(state.path):
+        temporary = _pointer(state, generation.number)
+        try:
+            _rename(state, temporary, _CURRENT)
+        except BaseException:
+            _discard(state, temporary)
+            raise
     steps.reached(Step.SWITCHED)
     os.fsync(state.root_fd)
     steps.reached(Step.POINTER_SYNCED)
 
 
-def switch_back(state: State, pointers: Pointers, failed: Generation) -> None:
-    """Make the previous generation, or none where none was, current again, durably; forget `failed`."""
-    if pointers.back:
-        _rename(state, pointers.back, _CURRENT)
-    else:
+def go_back(state: State, fallback: int | None) -> None:
+    """Make generation `fallback` current again, or none where none was, durably. Needs no space."""
+    if fallback is None:
         _discard(state, _CURRENT)
+    else:
+        if _pointed(state, _BACK) != fallback:
+            _lay(state, fallback)
+        _rename(state, _BACK, _CURRENT)
     steps.reached(Step.SWITCHED_BACK)
     os.fsync(state.root_fd)
     steps.reached(Step.BACK_SYNCED)
-    _forget(state, failed)
-    steps.reached(Step.GENERATION_REMOVED)
 
 
-def discard(state: State, pointers: Pointers) -> None:
-    """Remove the pointers that were not used."""
-    _discard(state, pointers.forward)
-    _discard(state, pointers.back)
-
-
-def sweep(state: State) -> None:
-    """Remove what killed runs left: temporary names, and generations above the current one.
+def sweep(state: State, *, keep: frozenset[int] = frozenset()) -> None:
+    """Remove what killed runs left: temporary names, `back` where nothing is on trial, and generations above
+    the current one but those to `keep`.
 
     Numbers grow with each activation, so a generation above `current` never finished; kept, it would be
     offered for rolling back to.
@@ -143,15 +129,30 @@ def sweep(state: State) -> None:
     for name in os.listdir(state.root_fd):
         if name.startswith(_TEMPORARY):
             os.unlink(name, dir_fd=state.root_fd)
+    if not keep:
+        _discard(state, _BACK)
     active = current(state)
     for generation in listed(state):
-        if active is None or generation.number > active.number:
-            _forget(state, generation)
+        if (active is None or generation.number > active.number) and generation.number not in keep:
+            forget(state, generation.number)
 
 
-def _forget(state: State, generation: Generation) -> None:
-    os.unlink(str(generation.number), dir_fd=state.generations_fd)
+def forget(state: State, number: int) -> None:
+    """Remove a generation that is neither current nor on trial, durably; the store keeps its content."""
+    with suppress(FileNotFoundError):
+        os.unlink(str(number), dir_fd=state.generations_fd)
     os.fsync(state.generations_fd)
+
+
+def _lay(state: State, number: int | None) -> None:
+    if number is None:
+        return _discard(state, _BACK)
+    temporary = _pointer(state, number)
+    try:
+        _rename(state, temporary, _BACK)
+    except BaseException:
+        _discard(state, temporary)
+        raise
 
 
 def _reserve(state: State) -> int:
@@ -190,20 +191,25 @@ def _write_next(state: State, name: str, number: int) -> None:
         os.fsync(file.fileno())
 
 
-def _pointer(state: State, generation: Generation) -> str:
+def _pointer(state: State, number: int) -> str:
     temporary = temporary_name(_TEMPORARY)
-    os.symlink(f"{_GENERATIONS}/{generation.number}", temporary, dir_fd=state.root_fd)
+    os.symlink(f"{_GENERATIONS}/{number}", temporary, dir_fd=state.root_fd)
     return temporary
+
+
+def _pointed(state: State, name: str) -> int | None:
+    """The generation that a pointer beside `current` names; None where it names none."""
+    pointer = _POINTER.fullmatch(_link(name, state.root_fd, f"{state.path}/{name}") or "")
+    return int(pointer[1]) if pointer else None
 
 
 def _rename(state: State, temporary: str, name: str) -> None:
     os.rename(temporary, name, src_dir_fd=state.root_fd, dst_dir_fd=state.root_fd)
 
 
-def _discard(state: State, name: str | None) -> None:
-    if name:
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=state.root_fd)
+def _discard(state: State, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=state.root_fd)
 
 
 def _link(name: str, dir_fd: int, path: str) -> str | None:

@@ -20,6 +20,14 @@ GENERATIONS = STATE + "/generations"
 CURRENT = STATE + "/current"
 NEXT_GENERATION = STATE + "/next-generation"
 LOCK = STATE + "/lock"
+# The activation that nobody has confirmed yet, and the generation to go back to then.
+PENDING = STATE + "/pending.json"
+BACK = STATE + "/back"
+# How the last activation ended that did not stay, and the bundles whose checks failed here.
+LAST_REVERSAL = STATE + "/last-reversal.json"
+QUARANTINE = STATE + "/quarantine"
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 # What a launch cannot look up itself (docs/gpu-map.md), and one lock file for each GPU and MIG instance.
 GPU_DIR = STATE + "/gpu"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fleetbox.hostside import ustar
+from fleetbox.hostside.baseline import FILE as BASELINE
 
 MAIN = """from fleetbox.hostside.__main__ import main
 raise SystemExit(main(__import__("sys").argv[1:]))
@@ -32,7 +33,8 @@ def files() -> dict[str, bytes]:
     """Path below the prefix → content, of what is installed. Raises FileNotFoundError before `make setup`."""
     if not (_VENDORED / "__init__.py").exists():
         raise FileNotFoundError(f"{_VENDORED} is not built: run `make setup`")
-    return {"__main__.py": MAIN.encode("ascii"), **sources(), **_read(_VENDORED.rglob("*.py"))}
+    built = [*_VENDORED.rglob("*.py"), _PACKAGE / "hostside" / BASELINE]
+    return {"__main__.py": MAIN.encode("ascii"), **sources(), **_read(built)}
 
 
 def archive() -> bytes:

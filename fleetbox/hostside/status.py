@@ -5,7 +5,18 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any, BinaryIO
 
-from fleetbox.hostside import generations, manifest, paths, store
+from fleetbox.hostside import (
+    baseline,
+    clock,
+    generations,
+    manifest,
+    paths,
+    pending,
+    quarantine,
+    reversal,
+    store,
+)
+from fleetbox.hostside.clock import Now
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import State, reading
 
@@ -15,6 +26,10 @@ _NOTHING: dict[str, Any] = {
     "default_policy": None,
     "policies": [],
     "generations": [],
+    "baseline": False,
+    "pending": None,
+    "last_reversal": None,
+    "quarantine": [],
 }
 
 
@@ -22,8 +37,15 @@ def status(places: Places, _options: Namespace, _stdin: BinaryIO) -> dict[str, A
     """Verb `status`. Raises `HostError` `tampered` when the current content is not what its digest says."""
     with reading(places) as state:
         active = generations.current(state) if state else None
-        if state is None or active is None:
+        if state is None:
             return _NOTHING
+        trials = {
+            "pending": _pending(state, clock.now(places)),
+            "last_reversal": reversal.last(state),
+            "quarantine": quarantine.listed(state),
+        }
+        if active is None:
+            return {**_NOTHING, **trials}
         return {
             "generation": active.number,
             "digest": active.digest,
@@ -31,7 +53,24 @@ def status(places: Places, _options: Namespace, _stdin: BinaryIO) -> dict[str, A
             "generations": [
                 {"n": known.number, "digest": known.digest} for known in generations.listed(state)
             ],
+            "baseline": baseline.is_it(active.digest),
+            **trials,
         }
+
+
+def _pending(state: State, now: Now) -> dict[str, Any] | None:
+    """What is on trial, without its nonce; `over`: nobody has gone back yet, and somebody will."""
+    trial = pending.read(state)
+    if trial is None:
+        return None
+    return {
+        "generation": trial.generation,
+        "digest": trial.digest,
+        "back_to": trial.fallback,
+        "left_s": round(trial.left(now), 1),
+        "until": trial.until_wall,
+        "over": trial.is_over(now),
+    }
 
 
 def _policies(state: State, digest: str) -> dict[str, Any]:

@@ -20,19 +20,26 @@ class Step(Enum):
     NUMBER_RESERVED = "the generation's number is used up, durably"
     GENERATION_WRITTEN = "generations/N points into the store"
     GENERATION_SYNCED = "generations/N is durable"
-    POINTER_PREPARED = "pointers to it and to the previous generation lie beside `current`"
+    BACK_LAID = "a pointer to the generation to go back to lies beside `current`, durably"
+    PENDING_WRITTEN = "that the generation is on trial is remembered, durably"
+    ARMED = "somebody else will go back when this process does not live to decide"
     SWITCHED = "`current` is the new generation"
     POINTER_SYNCED = "`current` is durable"
     SMOKE_DONE = "the critical checks have passed inside the new sandbox"
+    CONFIRMED = "the generation is no longer on trial, durably"
 
-    # Only when they did not pass.
-    SWITCHED_BACK = "`current` is the previous generation again, or is gone when there was none"
+    # Instead of CONFIRMED where a confirmation has to come over a fresh connection.
+    AWAITING = "that the checks have passed, and until when to wait for the confirmation, is durable"
+
+    # Only when the checks did not pass, or no confirmation came.
+    SWITCHED_BACK = "`current` is the generation to go back to, or is gone when there was none"
     BACK_SYNCED = "that is durable"
+    TRIAL_OVER = "that a generation was on trial is forgotten, durably"
     GENERATION_REMOVED = "the failed generation is no longer listed; its number stays used"
 
 
-ACTIVATION = tuple(Step)[: tuple(Step).index(Step.SMOKE_DONE) + 1]
-REVERSAL = tuple(Step)[tuple(Step).index(Step.SMOKE_DONE) + 1 :]
+ACTIVATION = tuple(Step)[: tuple(Step).index(Step.CONFIRMED) + 1]
+REVERSAL = tuple(Step)[tuple(Step).index(Step.SWITCHED_BACK) :]
 
 
 def reached(step: Step) -> None:

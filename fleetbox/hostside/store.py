@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from fleetbox.hostside import bundle, manifest, paths, steps, ustar
+from fleetbox.hostside import bundle, clock, manifest, paths, reversal, steps, ustar
 from fleetbox.hostside.bundle import Files
 from fleetbox.hostside.errors import Exit, HostError, storage_errors
 from fleetbox.hostside.paths import Places
@@ -30,6 +30,7 @@ def stage(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, Any]
     """Verb `stage`: put the bundle on stdin into the store."""
     files = receive(stdin, options.digest)
     with locked(places) as state:
+        reversal.settle(state, clock.now(places))
         sweep(state)
         return {"changed": put(state, options.digest, files), "digest": options.digest}
 
@@ -84,6 +85,24 @@ def sweep(state: State) -> None:
     for name in os.listdir(state.store_fd):
         if name.startswith(_TEMPORARY):
             _remove(state, name)
+
+
+def listed(state: State) -> list[str]:
+    """The digests of all staged bundles, sorted."""
+    return sorted(f"sha256:{name}" for name in os.listdir(state.store_fd) if manifest.HEX.fullmatch(name))
+
+
+def age_s(state: State, digest: str, now: float) -> float:
+    """Seconds since a bundle was staged; `now` as time.time()."""
+    return now - os.stat(_name(digest), dir_fd=state.store_fd, follow_symlinks=False).st_mtime
+
+
+def drop(state: State, digest: str) -> None:
+    """Remove a bundle that no generation has: it loses its name first, so it is whole or not there."""
+    aside = temporary_name(_TEMPORARY)
+    os.rename(_name(digest), aside, src_dir_fd=state.store_fd, dst_dir_fd=state.store_fd)
+    _remove(state, aside)
+    os.fsync(state.store_fd)
 
 
 def _name(digest: str) -> str:

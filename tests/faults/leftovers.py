@@ -93,5 +93,8 @@ def temporary(uid: int, state: Path) -> list[str]:
 
 def cgroups(uid: int) -> list[str]:
     """Those of the account: others make theirs beside us."""
-    found = Path("/sys/fs/cgroup").rglob("fleetbox-*")
-    return sorted(str(path) for path in found if path.lstat().st_uid == uid)
+    folders = os.walk("/sys/fs/cgroup")  # not rglob, which fails at a group that goes meanwhile
+    found = [
+        f"{folder}/{name}" for folder, names, _ in folders for name in names if name.startswith("fleetbox-")
+    ]
+    return sorted(path for path in found if Path(path).exists() and Path(path).lstat().st_uid == uid)

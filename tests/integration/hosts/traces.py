@@ -16,7 +16,11 @@ def of(name: str, network: int | None = None) -> list[str]:
     """Folders, control groups, processes, mounts in any namespace, and uses of the lab's network."""
     state = LabState.named(name)
     found = [f"folder {state.path}"] if state.path.exists() else []
-    found += [f"control group {path}" for path in Path("/sys/fs/cgroup").rglob(f"{state.path.name}-*")]
+    # os.walk, because groups of other hosts come and go meanwhile, and rglob fails at one that goes.
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        found += [
+            f"control group {folder}/{name}" for name in names if name.startswith(f"{state.path.name}-")
+        ]
     for entry in filter(str.isdigit, os.listdir("/proc")):
         found += [f"process {entry}: {trace}" for trace in _of_process(Path("/proc") / entry, state, network)]
     return found

@@ -6,12 +6,14 @@ library's tarfile unpacks it.
 
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fleetbox.hostside import baseline
 from tests.support.bundles import Built
 
 REPO = Path(__file__).resolve().parents[3]
@@ -51,8 +53,29 @@ class HostTree:
         answer = json.loads(done.stdout) if done.stdout else {}
         return Ended(done.returncode, answer, done.stderr.decode().splitlines())
 
-    def activate(self, built: Built, *, stop: str = "none", smoke: str = "pass") -> Ended:
-        return self.run("activate", built.digest, "--bundle", "-", stdin=built.tar, stop=stop, smoke=smoke)
+    def activate(
+        self, built: Built, *more: str, stop: str = "none", smoke: str = "pass", narrows: bool = False
+    ) -> Ended:
+        """As a sender who knows that `built` takes nothing away of what is current, unless it `narrows`."""
+        words = ["activate", built.digest, "--bundle", "-", *more]
+        if not narrows and (current := self.digest()):
+            words += ["--not-narrower-than", current]
+        return self.run(*words, stdin=built.tar, stop=stop, smoke=smoke)
+
+    def digest(self) -> str | None:
+        """What is current, by its place in the store."""
+        name = (self.state / "current").resolve().name
+        return f"sha256:{name}" if re.fullmatch(r"[0-9a-f]{64}", name) else None
+
+    def boot(self, name: str) -> None:
+        """Say which boot this is; another name is a reboot."""
+        path = self.root / "proc/sys/kernel/random/boot_id"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+    def fall_back_to(self) -> Built:
+        """The strictest baseline."""
+        return Built(*baseline.read())
 
     def current(self) -> tuple[str, dict[str, bytes]] | None:
         """Where `current` points and every file below it; None when there is no such name."""

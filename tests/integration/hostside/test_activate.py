@@ -53,6 +53,7 @@ def test_a_bundle_becomes_the_first_generation(host: HostTree, new: Built) -> No
         "gpu_map": {"changed": True, "problem": ""},
         "rolled_back": False,
         "repaired": False,
+        "watchdog": "nobody",
     }
     assert host.enforces(new)
 
@@ -96,7 +97,7 @@ def test_what_was_never_staged_cannot_be_activated(host: HostTree, new: Built) -
     refused(host.run("activate", new.digest), 5, "not_staged")
 
 
-@pytest.mark.parametrize("status", ["fail", "error", "crash"])
+@pytest.mark.parametrize("status", ["error", "crash"])
 def test_a_failed_critical_check_brings_the_old_generation_back(
     host: HostTree, old: Built, new: Built, status: str
 ) -> None:
@@ -136,8 +137,8 @@ def test_an_inconclusive_check_is_reported_and_undoes_nothing(host: HostTree, ne
 
 
 def test_what_is_current_already_is_checked_again(host: HostTree, new: Built) -> None:
-    """A run killed between switch and checks leaves a generation that nobody has checked."""
-    host.activate(new, stop="step:POINTER_SYNCED")
+    """What made it fail may have come since; there is nothing to go back from."""
+    host.activate(new)
     done = host.activate(new, smoke="fail")
     refused(done, 5, "smoke_failed")
     assert (done.answer["rolled_back"], done.answer["generation"]) == (False, 1)
@@ -154,7 +155,8 @@ def test_rolling_back_is_a_new_generation_of_the_old_content(host: HostTree, old
     done = host.run("rollback")
     assert (done.answer["generation"], done.answer["previous"]) == (3, 2)
     assert host.enforces(old)
-    assert host.run("rollback", "--to", "2").answer["generation"] == 4
+    # Number 4 was the strictest baseline's, to which a rollback that failed would have led.
+    assert host.run("rollback", "--to", "2").answer["generation"] == 5
     assert host.enforces(new)
 
 
@@ -192,7 +194,7 @@ def test_a_failed_activation_says_what_came_of_the_gpu_map(host: HostTree, old: 
 def test_rolling_back_to_content_that_fails_changes_nothing(host: HostTree, old: Built, new: Built) -> None:
     host.activate(old)
     host.activate(new)
-    refused(host.run("rollback", smoke="fail"), 5, "smoke_failed")
+    refused(host.run("rollback", "--not-narrower-than", new.digest, smoke="fail"), 5, "smoke_failed")
     assert host.enforces(new)
 
 
@@ -352,4 +354,8 @@ def test_status_lists_what_is_there(host: HostTree, old: Built, new: Built) -> N
         "default_policy": "new",
         "policies": ["new", "second"],
         "generations": [{"n": 1, "digest": old.digest}, {"n": 2, "digest": new.digest}],
+        "baseline": False,
+        "pending": None,
+        "last_reversal": None,
+        "quarantine": [],
     }

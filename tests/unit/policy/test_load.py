@@ -130,7 +130,7 @@ def test_the_same_document_twice_adds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "problem", "hint"),
     [
-        ("bsae", "no such preset", "base, gpu-workstation"),
+        ("bsae", "no such preset", "base, baseline, gpu-workstation"),
         ("./gone.yml", "no such file", "relative to this document"),
         ("policy.yml", "a policy that extends itself", "policy.yml → policy.yml"),
         ("around.yml", "a policy that extends itself", "policy.yml → around.yml → policy.yml"),

@@ -15,8 +15,8 @@ def access(name: str, path: str) -> Access:
     return explain(load_preset(name), path, workspace=HOME / "work", home=HOME).access
 
 
-def test_four_policies_are_shipped() -> None:
-    assert presets.names() == ("base", "gpu-workstation", "offline", "read-only")
+def test_five_policies_are_shipped() -> None:
+    assert presets.names() == ("base", "baseline", "gpu-workstation", "offline", "read-only")
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -34,7 +34,7 @@ def test_secrets_of_the_user_cannot_be_read(name: str, path: str) -> None:
     assert access(name, path) is Access.NONE
 
 
-@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("name", [name for name in presets.names() if name != "baseline"])
 @pytest.mark.parametrize(
     "path", ["~/.bashrc", "/etc/passwd", ".git/hooks/pre-commit", "~/.codex/config.toml"]
 )
@@ -48,6 +48,11 @@ def test_a_preset_compiles_for_linux_with_no_network(name: str) -> None:
     assert policy.name == name
     assert policy.network.mode == "none"
     assert TARGETS["bubblewrap"].compile(policy)
+
+
+@pytest.mark.parametrize("path", ["~/.bashrc", "~/anything", "src", ".env", "/srv/data"])
+def test_the_baseline_shows_nothing_of_a_person_and_nothing_in_the_workspace(path: str) -> None:
+    assert access("baseline", path) is Access.NONE
 
 
 def test_the_workspace_is_writable_except_in_read_only() -> None:

@@ -1,0 +1,53 @@
+"""Verb `gc`: generations that nobody goes back to any more, and bundles that no generation has.
+
+Never the current generation, the one on trial or the one to go back to. A bundle that was staged for later is
+kept for a day. Running workloads keep what they were started with: a launch reads its generation once.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from fleetbox.hostside import clock, generations, pending, reversal, store
+from fleetbox.hostside.errors import HostError
+from fleetbox.hostside.paths import Places
+from fleetbox.hostside.state import State, locked
+
+KEEP = 10
+_STAGED_FOR_S = 24 * 3600.0
+
+
+def gc(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
+    """Verb `gc`: keep the newest `--keep` generations. Says what it removed."""
+    with locked(places) as state:
+        reversal.settle(state, clock.now(places))
+        return collect(state, options.keep)
+
+
+def after_trial(state: State) -> None:
+    """As part of another verb, which has done what it was asked for whatever becomes of this."""
+    with suppress(HostError, OSError):
+        collect(state, KEEP)
+
+
+def collect(state: State, keep: int) -> dict[str, Any]:
+    """Remove what is not needed. `keep`: how many generations, the newest, at least two."""
+    known = generations.listed(state)
+    removed = [old.number for old in known[: -max(2, keep)] if old.number not in _in_use(state)]
+    for number in removed:
+        generations.forget(state, number)
+    named = {generation.digest for generation in generations.listed(state)}
+    unnamed = [digest for digest in store.listed(state) if digest not in named]
+    dropped = [digest for digest in unnamed if store.age_s(state, digest, time.time()) > _STAGED_FOR_S]
+    for digest in dropped:
+        store.drop(state, digest)
+    return {"changed": bool(removed or dropped), "generations": removed, "bundles": dropped}
+
+
+def _in_use(state: State) -> set[int]:
+    active, trial = generations.current(state), pending.read(state)
+    used = {active.number} if active else set()
+    return used | ({trial.generation, trial.fallback or 0} if trial else set())

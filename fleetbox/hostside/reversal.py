@@ -1,0 +1,117 @@
+"""The end of a trial: the generation stays, or the host goes back to where the trial began.
+
+Going back needs no space on the disk: the pointer to go back to was laid before the switch. What is noted
+afterwards, for people and for the control machine, is noted if it can be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from fleetbox.hostside import generations, paths, pending, small_file, steps
+from fleetbox.hostside.clock import Now
+from fleetbox.hostside.errors import HostError
+from fleetbox.hostside.pending import Pending
+from fleetbox.hostside.state import State
+from fleetbox.hostside.steps import Step
+
+_NAME = os.path.basename(paths.LAST_REVERSAL)
+_MESSAGE_MAX = 500
+_RESULTS_MAX = 50
+
+Results = list[dict[str, Any]]
+
+REASONS = {
+    "checks_failed": "its critical checks failed",
+    "interrupted": "its activation was interrupted before its checks had passed",
+    "unconfirmed": "nobody confirmed it in time",
+    "rebooted": "the machine was rebooted before anybody had confirmed it",
+    "superseded": "another activation came before anybody had confirmed it",
+}
+
+
+class Reversal(NamedTuple):
+    """A generation that did not stay. `back_to`: the one that is current instead; None for none."""
+
+    generation: int
+    digest: str
+    reason: str
+    back_to: int | None
+    at: str
+    failed: Results
+
+    def as_answer(self) -> dict[str, Any]:
+        """For `status` and for refusals."""
+        return self._asdict()
+
+
+def settle(state: State, now: Now, *, superseding: bool = False) -> Reversal | None:
+    """Go back if a trial is over, or if another activation takes its place; None when nothing had to be done.
+
+    With the lock held: then no process is left that could still end a trial whose checks never passed.
+    """
+    trial = pending.read(state)
+    if trial is None:
+        return None
+    if trial.is_over(now):
+        return reverse(state, trial, trial.why_over(now), now)
+    return reverse(state, trial, "superseded", now) if superseding else None
+
+
+def reverse(state: State, trial: Pending, reason: str, now: Now, failed: Results | None = None) -> Reversal:
+    """Go back from the generation on trial, durably, and forget it."""
+    active = generations.current(state)
+    if active is not None and active.number == trial.generation:
+        generations.go_back(state, trial.fallback)
+        active = generations.current(state)
+    pending.remove(state)
+    steps.reached(Step.TRIAL_OVER)
+    tidy(state, trial, active.number if active else None)
+    steps.reached(Step.GENERATION_REMOVED)
+    done = Reversal(
+        trial.generation,
+        trial.digest,
+        reason,
+        active.number if active else None,
+        now.wall,
+        [_short(result) for result in (failed or [])[:_RESULTS_MAX]],
+    )
+    with suppress(HostError):  # the host is where it has to be; a full disk only keeps it from being told
+        small_file.write(state, _NAME, done._asdict())
+    return done
+
+
+def keep(state: State, trial: Pending) -> None:
+    """End the trial: its generation stays, durably."""
+    pending.remove(state)
+    steps.reached(Step.CONFIRMED)
+    tidy(state, trial, trial.generation)
+
+
+def tidy(state: State, trial: Pending, active: int | None) -> None:
+    """Remove what only the trial needed, or leave that to the next verb; `active` is current now."""
+    made = {trial.generation}
+    if trial.fallback is not None and trial.fallback > trial.generation:
+        made.add(trial.fallback)  # the baseline, made for this trial
+    with suppress(HostError, OSError):
+        for number in sorted(made):
+            if number != active:
+                generations.forget(state, number)
+        generations.sweep(state)
+
+
+def last(state: State) -> dict[str, Any] | None:
+    """The last generation that did not stay; None when none is known of."""
+    data = small_file.read(state, _NAME)
+    try:
+        found = json.loads(data) if data else None
+        return Reversal(**found).as_answer() if found else None
+    except (ValueError, TypeError, RecursionError):
+        return None  # it is only told; nothing is decided by it
+
+
+def _short(result: dict[str, Any]) -> dict[str, Any]:
+    return {"check_id": result["check_id"], "message": str(result["message"])[:_MESSAGE_MAX]}
