@@ -81,8 +81,10 @@ def _is_lock(name: str, dir_fd: int) -> bool:
 
 
 def _make_directory(name: str, dir_fd: int) -> None:
+    """Durably: the names in a directory are worth nothing without its own."""
     with suppress(FileExistsError):
         os.mkdir(name, 0o755, dir_fd=dir_fd)
+        os.fsync(dir_fd)
 
 
 def _is_listable(fd: int) -> bool:

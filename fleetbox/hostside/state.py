@@ -51,7 +51,7 @@ def locked(places: Places, *, wait_s: float = LOCK_WAIT_S) -> Iterator[State]:
         for directory in (paths.STORE, paths.GENERATIONS):
             with suppress(FileExistsError):
                 os.mkdir(_name(directory), 0o755, dir_fd=root_fd)
-                os.fsync(root_fd)
+        _make_durable(path, root_fd)
         yield _state(path, root_fd, stack)
 
 
@@ -122,6 +122,16 @@ def _open(name: str, dir_fd: int | None, path: str, stack: ExitStack) -> int:
     if os.geteuid() == 0:
         check_own(os.fstat(fd), path)
     return fd
+
+
+def _make_durable(path: str, root_fd: int) -> None:
+    """What is seen from here on is built upon, and a run that was killed may not have synced it."""
+    parent_fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(parent_fd)
+    finally:
+        os.close(parent_fd)
+    os.fsync(root_fd)
 
 
 def _take_lock(root_fd: int, path: str, wait_s: float, stack: ExitStack) -> None:

@@ -5,6 +5,7 @@
 STOP   `step:NAME`  SIGKILL when that step is reached
        `call:N`     SIGKILL before the Nth change of the file system, whatever the program calls it
        `none`       only say on stderr which steps were reached
+       `syncs`      only say on stderr which function asked for each fsync
 SMOKE  what every critical check answers: a status; or how the probes fail: `crash`, `bug`; or
        `fill:DIR`, which uses up every inode and byte of that disk and then fails
 
@@ -16,6 +17,7 @@ import signal
 import sys
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -54,6 +56,17 @@ def say_steps() -> None:
         sys.stderr.write(f"{step.name}\n")
 
     steps.reached = reached
+
+
+def say_syncs() -> None:
+    sync = os.fsync
+
+    def fsync(fd: int) -> None:
+        code = sys._getframe(1).f_code
+        sys.stderr.write(f"fsync {Path(code.co_filename).stem}.{code.co_name}\n")
+        sync(fd)
+
+    os.fsync = fsync
 
 
 def stop_at_call(number: int) -> None:
@@ -109,6 +122,8 @@ if __name__ == "__main__":
         stop_at_step(where)
     elif kind == "call":
         stop_at_call(int(where))
+    elif kind == "syncs":
+        say_syncs()
     else:
         say_steps()
     sys.exit(main(argv, places=Places(root)))

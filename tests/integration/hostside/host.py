@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,8 +40,17 @@ class HostTree:
         self.state = root / "var/lib/fleetbox"
         self.state.parent.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *argv: str, stdin: bytes = b"", stop: str = "none", smoke: str = "pass") -> Ended:
+    def run(
+        self,
+        *argv: str,
+        stdin: bytes = b"",
+        stop: str = "none",
+        smoke: str = "pass",
+        under: Sequence[str] = (),
+    ) -> Ended:
+        """Run a verb; `under` is a command that runs it, such as strace."""
         words = [
+            *under,
             sys.executable,
             "-m",
             "tests.integration.hostside.driver",
