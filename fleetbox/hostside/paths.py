@@ -29,6 +29,13 @@ QUARANTINE = STATE + "/quarantine"
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
+# What this host trusts (docs/host-trust.md): the signed files it verified, and what it never goes below.
+TRUST = STATE + "/trust"
+TRUST_METADATA = TRUST + "/metadata.tar"
+FLOOR = STATE + "/floor.json"
+# Where that begins: a root file for each repository, installed by the roles.
+ANCHORS = "/etc/fleetbox/trust"
+
 # What a launch cannot look up itself (docs/gpu-map.md), and one lock file for each GPU and MIG instance.
 GPU_DIR = STATE + "/gpu"
 GPU_MAP = GPU_DIR + "/map"
@@ -52,6 +59,11 @@ REFUSALS = "/var/log/fleetbox/refusals"
 LOGS = "/var/log/fleetbox"
 AUDIT = LOGS + "/audit"
 ANSIBLE_FACT = "/etc/ansible/facts.d/fleetbox.fact"
+
+
+def anchor(repository: str) -> str:
+    """The root file that trust in `repository` begins with."""
+    return f"{ANCHORS}/{repository}.root.json"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Small JSON files of the state directory: replaced whole and durably, read with a limit and no link."""
+"""Small files of the state directory: replaced whole and durably, read with a limit and no link."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPORARY = ".new-"
 LIMIT = 64 * 1024
 
 
-def read(state: State, name: str, *, dir_fd: int | None = None) -> bytes | None:
+def read(state: State, name: str, *, dir_fd: int | None = None, limit: int = LIMIT) -> bytes | None:
     """The bytes of `name`; None when there is no such file. Raises `HostError` `unsafe_state`."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -24,19 +24,24 @@ def read(state: State, name: str, *, dir_fd: int | None = None) -> bytes | None:
         return None
     with os.fdopen(fd, "rb") as file:
         check_own(os.fstat(file.fileno()), f"{state.path}/{name}")
-        data = file.read(LIMIT + 1)
-    if len(data) > LIMIT:
-        raise unsafe(f"{state.path}/{name} is larger than {LIMIT} bytes")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise unsafe(f"{state.path}/{name} is larger than {limit} bytes")
     return data
 
 
 def write(
     state: State, name: str, content: Mapping[str, Any], *, mode: int = 0o644, dir_fd: int | None = None
 ) -> None:
-    """Make `name` hold `content`: on a full disk it keeps what it held. Raises `HostError`."""
+    """Make `name` hold `content` as JSON: on a full disk it keeps what it held. Raises `HostError`."""
+    data = (json.dumps(content, sort_keys=True) + "\n").encode("ascii")
+    replace(state, name, data, mode=mode, dir_fd=dir_fd)
+
+
+def replace(state: State, name: str, data: bytes, *, mode: int = 0o644, dir_fd: int | None = None) -> None:
+    """The same for bytes. Raises `HostError`."""
     where = state.root_fd if dir_fd is None else dir_fd
     temporary = temporary_name(TEMPORARY)
-    data = (json.dumps(content, sort_keys=True) + "\n").encode("ascii")
     try:
         with storage_errors(state.path):
             _write_new(temporary, data, mode, where)

@@ -40,6 +40,18 @@ def test_no_account_is_allowed(host: Places, text: str) -> None:
     assert config.load(host).workload_user is None
 
 
+def test_whom_the_host_takes_what_from_is_read(host: Places) -> None:
+    assert config.load(host).teams == ("default",)
+    write(host, '{"host_id": "host-1.example.org", "teams": ["blue", "red"], "max_stale_days": 30}')
+    read = config.load(host)
+    assert (read.host_id, read.teams, read.max_stale_days) == ("host-1.example.org", ("blue", "red"), 30)
+
+
+def test_all_that_is_wrong_is_said_at_once(host: Places) -> None:
+    write(host, '{"host_id": "/", "teams": [], "workload_user": 0}')
+    assert all(name in problem(host) for name in ("host_id", "teams", "workload_user"))
+
+
 def test_a_missing_file_means_defaults(host: Places) -> None:
     assert config.load(host).workload_user is None
 
@@ -55,6 +67,14 @@ def test_a_missing_file_means_defaults(host: Places) -> None:
         '{"workload_user": "a b"}',
         '{"workload_user": "a\\n"}',
         '{"workload_usr": "a"}',
+        '{"host_id": ""}',
+        '{"host_id": "../x"}',
+        '{"teams": []}',
+        '{"teams": "red"}',
+        '{"teams": ["Red"]}',
+        '{"max_stale_days": 0}',
+        '{"max_stale_days": true}',
+        '{"max_stale_days": "7"}',
         "[" * 100_000,
         '{"workload_user": "a"}' + " " * 70_000,
     ],
