@@ -109,6 +109,7 @@ def _ready(places: Places) -> Iterator[State]:
         reversal.settle(state, clock.now(places), superseding=True)
         store.sweep(state)
         generations.sweep(state)
+        quarantine.sweep(state)
         steps.reached(Step.OPENED)
         yield state
 

@@ -49,6 +49,14 @@ def clear(state: State, digest: str) -> None:
             small_file.remove(state, _file(digest), dir_fd=fd)
 
 
+def sweep(state: State) -> None:
+    """Remove what killed runs left behind."""
+    with suppress(FileNotFoundError), opened(_DIRECTORY, dir_fd=state.root_fd) as fd:
+        for name in os.listdir(fd):
+            if name.startswith(small_file.TEMPORARY):
+                os.unlink(name, dir_fd=fd)
+
+
 def listed(state: State) -> list[str]:
     """The digests, sorted."""
     try:

@@ -10,11 +10,13 @@ import io
 import json
 import random
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fleetbox.hostside import baseline
 from fleetbox.hostside.__main__ import main
 from fleetbox.hostside.paths import Places
 from tests.faults import recording
@@ -24,39 +26,70 @@ from tests.support import bundles
 from tests.support.bundles import Built
 
 OLD, NEW, OTHER = bundles.build("old"), bundles.build("new", ("second",)), bundles.build("other")
-_CONTENT = {built.hex: members(built) for built in (OLD, NEW, OTHER)}
+BASE = Built(*baseline.read())
+"""The strictest baseline."""
+_CONTENT = {built.hex: members(built) for built in (OLD, NEW, OTHER, BASE)}
 _STATE = "fleetbox/"
 _ENTRY = re.compile(r"fleetbox/store/([0-9a-f]{64})")
 _GENERATION = re.compile(r"fleetbox/generations/([0-9]+)")
 # Nobody reads what these hold, and the next run removes them or makes them.
 _PASSING = re.compile(r"fleetbox/((store/)?\.(new|tmp)-.*|lock)")
+# Likewise, when nothing is on trial.
+_BACK, _PENDING = "fleetbox/back", "fleetbox/pending.json"
+KNOWN = tuple(word for built in (OLD, NEW, OTHER, BASE) for word in ("--not-narrower-than", built.digest))
 
 Legal = frozenset["Built | None"]
 
 
+class Fates(NamedTuple):
+    """Which bundle may be current after a power cut, and which when the next boot's watchdog has ended."""
+
+    lies: Legal
+    settles: Legal
+
+    def __or__(self, other: Fates) -> Fates:
+        return Fates(self.lies | other.lies, self.settles | other.settles)
+
+
+def fates(*lies: Built | None, settles: Sequence[Built | None] | None = None) -> Fates:
+    """Where nothing else is said, the next boot leaves it at that."""
+    return Fates(frozenset(lies), frozenset(lies if settles is None else settles))
+
+
+_FRESH = fates(None)
+
+
 class Verb(NamedTuple):
-    """One run of the host program, and which bundle may be current when it has ended, and meanwhile."""
+    """One run of the host program, and what is legal when it has ended, and besides that while it runs.
+
+    `{generation}` and `{nonce}` in its words are those that the last activation answered with.
+    """
 
     argv: tuple[str, ...]
-    leaves: Legal
-    meanwhile: Legal = frozenset()
+    after: Fates
+    meanwhile: Fates = Fates(frozenset(), frozenset())
     stdin: bytes = b""
     stop: str = "syncs"
     smoke: str = "pass"
+    boot: str = "first"
 
 
-def activate(built: Built, *leaves: Built | None, stop: str = "syncs", smoke: str = "pass") -> Verb:
-    argv = ("activate", built.digest, "--bundle", "-")
-    return Verb(argv, frozenset(leaves or (built,)), frozenset({built}), built.tar, stop, smoke)
+def activate(built: Built, *more: str, narrows: bool = False, **options: Any) -> Verb:
+    """It stays current unless `options`, the fields of `Verb`, say otherwise."""
+    known = () if narrows else KNOWN
+    argv = ("activate", built.digest, "--bundle", "-", *known, *more)
+    meanwhile = fates(built, settles=[])
+    given = {"after": fates(built), "meanwhile": meanwhile} | options
+    return Verb(argv, stdin=built.tar, **given)
 
 
 class Recorded(NamedTuple):
     """What a verb asked the kernel for, and what is legal before, while and after it runs."""
 
     operations: list[Operation]
-    before: Legal
-    meanwhile: Legal
-    after: Legal
+    before: Fates
+    meanwhile: Fates
+    after: Fates
     answered: bool
     syncs: list[str]
     """Which function asked for each sync among the operations."""
@@ -70,7 +103,7 @@ class State(NamedTuple):
     """A host after the power came back."""
 
     tree: Tree
-    legal: Legal
+    legal: Fates
     promised: Tree | None
     """What was there when the last verb answered, if nothing ran since."""
     highest: int
@@ -78,31 +111,58 @@ class State(NamedTuple):
     when: str
 
 
-def record(root: Path, verbs: Sequence[Verb]) -> list[Recorded]:
-    """Run them on a fresh host below `root`, which does not exist."""
-    host = HostTree(root / "host")
-    legal: Legal = frozenset({None})
-    recorded = []
-    for number, verb in enumerate(verbs):
-        output = root / f"calls{number}"
-        done = host.run(
-            *verb.argv, stdin=verb.stdin, stop=verb.stop, smoke=verb.smoke, under=recording.command(output)
+class Recorder:
+    """Runs verbs on hosts below `root`; what several histories begin with is run once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[tuple[Verb, ...], _Run] = {(): _Run(HostTree(root / "fresh"), {}, [])}
+
+    def record(self, verbs: tuple[Verb, ...]) -> list[Recorded]:
+        """What each of them asked the kernel for, on a host that was fresh before the first."""
+        return self._run(verbs).recorded
+
+    def _run(self, verbs: tuple[Verb, ...]) -> _Run:
+        if verbs not in self._known:
+            self._known[verbs] = self._next(self._run(verbs[:-1]), verbs[-1])
+        return self._known[verbs]
+
+    def _next(self, before: _Run, verb: Verb) -> _Run:
+        root = self._root / str(len(self._known))
+        shutil.copytree(before.host.root, root / "host", symlinks=True)
+        host, output = HostTree(root / "host"), root / "calls"
+        host.boot(verb.boot)
+        argv = [word.format(**before.names) for word in verb.argv]
+        under = recording.command(output)
+        done = host.run(*argv, stdin=verb.stdin, stop=verb.stop, smoke=verb.smoke, under=under)
+        assert any(host.enforces(built) for built in verb.after.lies), (verb.argv, done)
+        names = before.names
+        if "pending" in done.answer:
+            names = {"generation": done.answer["generation"], **done.answer["pending"]}
+        legal = before.recorded[-1].after if before.recorded else _FRESH
+        recorded = Recorded(
+            [*recording.operations(output, host.state.parent)],
+            legal,
+            legal | verb.meanwhile | verb.after,
+            verb.after,
+            bool(done.answer),
+            [line.removeprefix("fsync ") for line in done.steps if line.startswith("fsync ")],
         )
-        assert any(host.enforces(built) for built in verb.leaves), (verb.argv, done)
-        operations = list(recording.operations(output, host.state.parent))
-        meanwhile = legal | verb.meanwhile | verb.leaves
-        syncs = [line.removeprefix("fsync ") for line in done.steps if line.startswith("fsync ")]
-        recorded.append(Recorded(operations, legal, meanwhile, verb.leaves, bool(done.answer), syncs))
-        legal = verb.leaves
-    return recorded
+        return _Run(host, names, [*before.recorded, recorded])
+
+
+class _Run(NamedTuple):
+    """A host after some verbs; `names` are for `Verb.argv`."""
+
+    host: HostTree
+    names: dict[str, object]
+    recorded: list[Recorded]
 
 
 def states(recorded: Sequence[Recorded], chance: random.Random, limit: int) -> Iterator[State]:
     """Every state that a power cut during the last verb, or after it, may leave; each once."""
     *earlier, last = recorded
-    disk = Disk()
-    for operation in (one for verb in earlier for one in verb.operations):
-        disk.apply(operation)
+    disk = _disk(earlier)
     seen = set()
     highest = 0
     for done in range(len(last.operations) + 1):
@@ -121,44 +181,10 @@ def states(recorded: Sequence[Recorded], chance: random.Random, limit: int) -> I
                 yield State(crash.tree, legal, promised, highest, when)
 
 
-def problems(state: State) -> Iterator[str]:
-    """What is wrong with the tree as it lies there, by this reader's own rules."""
-    tree = state.tree
-    if not any(_enforces(tree, built) for built in state.legal):
-        yield f"current is {tree.get(_STATE + 'current')!r}, which is none of what it may be, or not whole"
-    for path in tree:
-        entry = _ENTRY.fullmatch(path)
-        if entry and _below(tree, path) != _CONTENT[entry[1]]:
-            yield f"{path} does not hold what its name says"
-    if state.promised is not None:
-        there, promised = _lasting(tree), _lasting(state.promised)
-        for path in sorted(there.keys() | promised.keys()):
-            if there.get(path, "none") != promised.get(path, "none"):
-                yield f"{path} is not what it was when the verb answered"
-
-
-def settle(state: State, host: HostTree) -> Iterator[str]:
-    """Lay the tree out below `host`, which is empty, and go on as an administrator would."""
-    _lay_out(state.tree, host.state.parent)
-    code, answer = _run(host, "status")
-    if code != 0:
-        yield f"status: {answer}"
-    for built in (NEW, OTHER):
-        code, answer = _run(host, *activate(built).argv, stdin=built.tar)
-        if code != 0 or not host.enforces(built):
-            yield f"the next activation: {answer}"
-        elif answer["changed"] and answer["generation"] <= state.highest:
-            yield f"generation {answer['generation']} is given twice, {state.highest} was there"
-    if left := host.leftovers():
-        yield f"left over: {left}"
-
-
 def removable(recorded: Sequence[Recorded]) -> Iterator[tuple[int, str]]:
     """Each sync of the last verb that made something durable: its number, and who asked for it."""
     *earlier, last = recorded
-    disk = Disk()
-    for operation in (one for verb in earlier for one in verb.operations):
-        disk.apply(operation)
+    disk = _disk(earlier)
     syncs = iter(last.syncs)
     for number, operation in enumerate(last.operations):
         if isinstance(operation, Sync):
@@ -167,6 +193,49 @@ def removable(recorded: Sequence[Recorded]) -> Iterator[tuple[int, str]]:
                 yield number, asked
         disk.apply(operation)
     assert not [*syncs], "strace has seen fewer syncs than the program asked for"
+
+
+def problems(state: State) -> Iterator[str]:
+    """What is wrong with the tree as it lies there, by this reader's own rules."""
+    tree = state.tree
+    if not any(_enforces(tree, built) for built in state.legal.lies):
+        yield f"current is {tree.get(_STATE + 'current')!r}, which is none of what it may be, or not whole"
+    for path in tree:
+        entry = _ENTRY.fullmatch(path)
+        if entry and _below(tree, path) != _CONTENT[entry[1]]:
+            yield f"{path} does not hold what its name says"
+    if state.promised is not None:
+        there, promised = (_lasting(one, state.promised) for one in (tree, state.promised))
+        for path in sorted(there.keys() | promised.keys()):
+            if there.get(path, "none") != promised.get(path, "none"):
+                yield f"{path} is not what it was when the verb answered"
+
+
+def settle(state: State, host: HostTree, built: Built) -> Iterator[str]:
+    """Lay the tree out below `host`, which is empty, boot, and go on with `built` as people would."""
+    _lay_out(state.tree, host.state.parent)
+    host.boot("after the power cut")
+    for verb in ("status", "watchdog"):
+        code, answer = _run(host, verb)
+        if code != 0:
+            yield f"{verb}: {answer}"
+    if not any(host.enforces(one) for one in state.legal.settles):
+        yield f"the watchdog leaves {host.current()}"
+    code, answer = _run(host, *activate(built, "--clear-quarantine").argv, stdin=built.tar)
+    if code != 0 or not host.enforces(built):
+        yield f"the next activation: {answer}"
+    elif answer["changed"] and answer["generation"] <= state.highest:
+        yield f"generation {answer['generation']} is given twice, {state.highest} was there"
+    if left := host.leftovers():
+        yield f"left over: {left}"
+
+
+def _disk(earlier: Sequence[Recorded]) -> Disk:
+    disk = Disk()
+    for verb in earlier:
+        for operation in verb.operations:
+            disk.apply(operation)
+    return disk
 
 
 def _run(host: HostTree, *argv: str, stdin: bytes = b"") -> tuple[int, dict[str, Any]]:
@@ -197,8 +266,9 @@ def _below(tree: Tree, directory: str) -> dict[str, object]:
     }
 
 
-def _lasting(tree: Tree) -> Tree:
-    return {path: node for path, node in tree.items() if not _PASSING.fullmatch(path)}
+def _lasting(tree: Tree, promised: Tree) -> Tree:
+    passing = set() if _PENDING in promised else {_BACK}
+    return {path: node for path, node in tree.items() if not _PASSING.fullmatch(path) and path not in passing}
 
 
 def _numbers(tree: Tree) -> Iterator[int]:

@@ -6,6 +6,8 @@ its store is whole, the next commands settle it, and what a verb has answered st
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
 import shutil
 import sys
@@ -17,15 +19,20 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from fleetbox.hostside import __main__ as host_program
 from tests.faults.conftest import Show
 from tests.faults.power_cuts import (
+    BASE,
+    KNOWN,
     NEW,
     OLD,
+    OTHER,
     Recorded,
+    Recorder,
     Verb,
     activate,
+    fates,
     problems,
-    record,
     removable,
     settle,
     states,
@@ -34,25 +41,67 @@ from tests.faults.tools import FULL, scaled
 from tests.integration.hostside.driver import answer_smoke
 from tests.integration.hostside.host import HostTree
 
-FEW = 16  # choices tried at one moment where there are more
-BACK = Verb(("rollback",), frozenset({OLD}))
+FEW = 8  # choices tried at one moment where there are more
+FOREVER = ("--confirm-within", "100000")
+ON_TRIAL = activate(NEW, *FOREVER, after=fates(NEW, settles=[OLD]))
+CONFIRM = ("confirm", "{generation}", "{nonce}")
 HISTORIES: dict[str, tuple[Verb, ...]] = {
     "the first activation": (activate(NEW),),
-    "the first one fails its checks": (activate(NEW, None, smoke="fail"),),
+    "the first one fails its checks": (activate(NEW, smoke="fail", after=fates(None)),),
     "an upgrade": (activate(OLD), activate(NEW)),
-    "an upgrade fails its checks": (activate(OLD), activate(NEW, OLD, smoke="fail")),
-    "a rollback": (activate(OLD), activate(NEW), BACK),
+    "an upgrade fails its checks": (activate(OLD), activate(NEW, smoke="fail", after=fates(OLD))),
+    "a narrowing": (
+        activate(OLD),
+        activate(NEW, narrows=True, meanwhile=fates(NEW, settles=[BASE])),
+    ),
+    "a narrowing fails its checks": (
+        activate(OLD),
+        activate(NEW, narrows=True, smoke="fail", after=fates(BASE), meanwhile=fates(NEW, settles=[])),
+    ),
+    "a rollback": (activate(OLD), activate(NEW), Verb(("rollback", *KNOWN), fates(OLD))),
     "an upgrade after one was killed": (
         activate(OLD),
-        activate(NEW, OLD, NEW, stop="step:SWITCHED"),
+        activate(NEW, stop="step:SWITCHED", after=fates(NEW, OLD, settles=[OLD])),
         activate(NEW),
     ),
     "an upgrade after one was killed as it unpacked": (
         activate(OLD),
-        activate(NEW, OLD, stop="step:PUBLISHED"),
+        activate(NEW, stop="step:PUBLISHED", after=fates(OLD)),
         activate(NEW),
     ),
+    "an upgrade on trial": (activate(OLD), ON_TRIAL),
+    "a narrowing on trial": (
+        activate(OLD),
+        activate(NEW, *FOREVER, narrows=True, after=fates(NEW, settles=[BASE])),
+    ),
+    "a confirmation": (activate(OLD), ON_TRIAL, Verb(CONFIRM, fates(NEW))),
+    "a confirmation after one was killed": (
+        activate(OLD),
+        ON_TRIAL,
+        Verb(CONFIRM, fates(NEW, settles=[NEW, OLD]), stop="step:CONFIRMED"),
+        Verb(CONFIRM, fates(NEW)),
+    ),
+    "the watchdog's way back": (activate(OLD), ON_TRIAL, Verb(("watchdog",), fates(OLD), boot="second")),
+    "the way back after one was killed": (
+        activate(OLD),
+        ON_TRIAL,
+        Verb(("watchdog",), fates(OLD, NEW, settles=[OLD]), stop="step:SWITCHED_BACK", boot="second"),
+        Verb(("watchdog",), fates(OLD), boot="second"),
+    ),
+    "another activation takes its place": (
+        activate(OLD),
+        ON_TRIAL,
+        activate(OTHER, meanwhile=fates(OLD, OTHER, settles=[OLD])),
+    ),
+    "garbage is collected": (
+        *(activate(OLD), activate(NEW), activate(OLD), activate(NEW)),
+        Verb(("gc", "--keep", "2"), fates(NEW)),
+    ),
+    "the GPU map is written before anything": (Verb(("gpu",), fates(None)),),
+    "a bundle is staged": (activate(OLD), Verb(("stage", NEW.digest), fates(OLD), stdin=NEW.tar)),
 }
+COVERED = {"generations.switch", "generations.lay_back"}
+"""Whose syncs nothing depends on: pending.json is synced after each, in the same directory. They say when."""
 
 
 @pytest.fixture
@@ -60,6 +109,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in memory: fsync costs nothing there, and the model does not need it to do anything."""
     monkeypatch.setitem(sys.modules, "fleetbox.hostside.probes", sys)  # put back what was there
     answer_smoke("pass")
+    monkeypatch.setattr(host_program, "_parser", functools.cache(host_program._parser))  # most of its time
     with TemporaryDirectory(prefix="fleetbox-tests-", dir="/dev/shm") as folder:
         yield Path(folder)
 
@@ -67,7 +117,8 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def histories() -> dict[str, list[Recorded]]:
     with TemporaryDirectory(prefix="fleetbox-tests-", dir="/dev/shm") as folder:
-        return {name: record(Path(folder) / name, verbs) for name, verbs in HISTORIES.items()}
+        recorder = Recorder(Path(folder))
+        return {name: recorder.record(verbs) for name, verbs in HISTORIES.items()}
 
 
 def _wrong(recorded: Sequence[Recorded], memory: Path, seed: int, limit: int = FEW) -> tuple[int, list[str]]:
@@ -76,9 +127,9 @@ def _wrong(recorded: Sequence[Recorded], memory: Path, seed: int, limit: int = F
     for state in every:
         if found := [*problems(state)]:
             return len(every), [state.when, *found]
-    for state in every:
+    for state, built in zip(every, itertools.cycle((NEW, OTHER)), strict=False):
         host = HostTree(memory / "settled")
-        found = [*settle(state, host)]
+        found = [*settle(state, host, built)]
         shutil.rmtree(host.root)
         if found:
             return len(every), [state.when, *found]
@@ -101,11 +152,11 @@ def test_no_sync_can_be_left_out(histories: dict[str, list[Recorded]], memory: P
     caught, missed = Counter[str](), Counter[str]()
     for *earlier, last in histories.values():
         for number, asked in removable([*earlier, last]):
-            if FULL or not caught[asked]:
+            if FULL or (asked not in COVERED and not caught[asked]):
                 _, wrong = _wrong([*earlier, last.without(number)], memory, seed=0)
                 (caught if wrong else missed)[asked] += 1
     show(
         f"{'without the sync of':34} caught, not caught",
         *(f"{asked:34} {caught[asked]:6} {missed[asked]:11}" for asked in sorted(caught | missed)),
     )
-    assert not missed.keys() - caught.keys()
+    assert missed.keys() - caught.keys() == (COVERED if FULL else set())
