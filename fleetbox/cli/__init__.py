@@ -41,6 +41,7 @@ _COMMANDS = {
     "why": _Entry("fleetbox.cli.why:why", "Say what a host's sandbox refused, and by which rule."),
     "results": _Entry("fleetbox.cli.results:results", "List and show stored conformance results."),
     "checks": _Entry("fleetbox.cli.checks:checks", "Show the catalogue of checks."),
+    "audit": _Entry("fleetbox.cli.audit:audit", "Show who changed which hosts, and prove the record whole."),
     "completion": _Entry("fleetbox.cli.completion:completion", "Print a shell completion script."),
 }
 

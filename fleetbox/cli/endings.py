@@ -9,25 +9,54 @@ from fleetbox.cli.progress import show
 from fleetbox.errors import ExitCode, worst
 from fleetbox.fleet.inventory import Host
 from fleetbox.rollout import decide
+from fleetbox.rollout.audit import Command
 from fleetbox.rollout.execute import each
 from fleetbox.rollout.outcome import HostOutcome
 from fleetbox.transport import Transport
 
 
 def run_on(
-    hosts: tuple[Host, ...], work: Callable[[Host, Transport], HostOutcome], *, forks: int
+    hosts: tuple[Host, ...],
+    work: Callable[[Host, Transport], HostOutcome],
+    *,
+    forks: int,
+    command: Command | None = None,
 ) -> "Ending":
-    """Do `work` on every host, with progress on stderr; outcomes are in the hosts' order."""
+    """Do `work` on every host, with progress on stderr; outcomes are in the hosts' order.
+
+    Each is recorded as the answer to `command` when it comes, from the thread that has it.
+    """
+
+    def one(host: Host, transport: Transport) -> HostOutcome:
+        return _recorded(command, work(host, transport))
+
+    def failed(host: Host, error: Exception) -> HostOutcome:
+        return _recorded(command, decide.of_error(host.name, error))
+
     with show(hosts, HostOutcome.describe, _in_trouble) as progress:
         done = each(
             hosts,
-            work,
-            failed=lambda host, error: decide.of_error(host.name, error),
+            one,
+            failed=failed,
             forks=forks,
             progress=progress,
         )
-    outcomes = [result or decide.not_started(host.name) for host, result in done.results]
+    outcomes = [result or _recorded(command, decide.not_started(host.name)) for host, result in done.results]
     return Ending(outcomes, interrupted=done.interrupted)
+
+
+def _recorded(command: Command | None, outcome: HostOutcome) -> HostOutcome:
+    if command:
+        command.answered(outcome)
+    return outcome
+
+
+def end(command: Command, code: ExitCode) -> ExitCode:
+    """Record the end of a command. Where records were lost, says so and returns a code of failure."""
+    code = command.end(code)
+    if command.problem:
+        say(command.problem)
+    return code
 
 
 def _in_trouble(outcome: HostOutcome) -> bool:

@@ -15,7 +15,7 @@ import click
 from fleetbox import bundle
 from fleetbox.bundle import Bundle
 from fleetbox.cli import settings
-from fleetbox.cli.endings import Ending, run_on
+from fleetbox.cli.endings import Ending, end, run_on
 from fleetbox.cli.options import (
     forks_option,
     inventory_option,
@@ -38,6 +38,7 @@ from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import paths
 from fleetbox.policy import Mode, PolicyInvalid, ResolvedPolicy, Violation, load_policy
 from fleetbox.rollout import push
+from fleetbox.rollout.audit import AuditTrail
 from fleetbox.rollout.journal import Journal
 from fleetbox.rollout.verified import VerifiedPush, exit_code, intent_of, remember
 
@@ -182,14 +183,22 @@ def _activate(job: _Job, *, verify: bool) -> tuple[Ending, Run | None, ExitCode]
     intent = intent_of(job.policies[0])
     journal, store = Journal(job.settings.state_dir), Store(job.settings.results_url)
     entry = journal.begin("push", bundle=job.bundle.digest, policies=job.policies)
+    command = AuditTrail(job.settings.state_dir).begin(
+        "push",
+        [host.name for host in job.hosts],
+        bundle=job.bundle.digest,
+        policies=[{"name": policy.name, "digest": policy.digest} for policy in job.policies],
+        selection=job.selection,
+    )
     work = VerifiedPush(job.bundle, intent)
-    ending = run_on(job.hosts, work if verify else work.push, forks=job.settings.forks)
+    ending = run_on(job.hosts, work if verify else work.push, forks=job.settings.forks, command=command)
     code, run = ending.exit_code, None
     remember(store, intent, job.bundle.digest, ending.outcomes)
     if verify:
         run = work.run(job.hosts, ending.outcomes, job.selection)
         code = exit_code(code, run, ending.outcomes)
         store.save(run, code)
+    code = end(command, code)
     journal.end(entry, ending.outcomes, code)
     journal.close()
     store.close()

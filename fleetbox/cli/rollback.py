@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from fleetbox.cli import settings
-from fleetbox.cli.endings import run_on
+from fleetbox.cli.endings import end, run_on
 from fleetbox.cli.options import (
     forks_option,
     inventory_option,
@@ -20,6 +20,7 @@ from fleetbox.cli.settings import Settings
 from fleetbox.conformance.store import Store
 from fleetbox.errors import ExitCode
 from fleetbox.fleet import inventory as fleet_inventory
+from fleetbox.rollout.audit import AuditTrail
 from fleetbox.rollout.journal import Journal
 from fleetbox.rollout.outcome import HostOutcome
 from fleetbox.rollout.push import roll_back
@@ -59,14 +60,18 @@ def rollback(
     confirm(f"Go back to {where} on {len(hosts)} host(s)?", yes=yes)
     journal = Journal(chosen.state_dir)
     entry = journal.begin("rollback", bundle=None)
-    ending = run_on(hosts, partial(roll_back, to=to), forks=chosen.forks)
-    journal.end(entry, ending.outcomes, ending.exit_code)
+    command = AuditTrail(chosen.state_dir).begin(
+        "rollback", [host.name for host in hosts], to=to, selection=limit or ""
+    )
+    ending = run_on(hosts, partial(roll_back, to=to), forks=chosen.forks, command=command)
+    code = end(command, ending.exit_code)
+    journal.end(entry, ending.outcomes, code)
     _remember(journal, chosen, ending.outcomes)
     journal.close()
     ending.say()
     if as_json:
-        print_json({**ending.as_json(), "exit_code": int(ending.exit_code)})
-    return ending.exit_code
+        print_json({**ending.as_json(), "exit_code": int(code)})
+    return code
 
 
 def _remember(journal: Journal, chosen: Settings, outcomes: Sequence[HostOutcome]) -> None:

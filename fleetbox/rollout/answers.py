@@ -7,9 +7,18 @@ length and no terminal sequences.
 import json
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 
 from fleetbox.hostside import paths
+from fleetbox.hostside.chain import HASH
 from fleetbox.hostside.manifest import DIGEST, POLICY_NAME
 from fleetbox.transport import Completed, clean
 
@@ -33,6 +42,13 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Head(Answer):
+    """Where the audit trail of a host ends."""
+
+    seq: Number
+    hash: Annotated[str, StringConstraints(pattern=rf"^{HASH.pattern}$")]
+
+
 class Failure(Answer):
     """Why the host did not do it; `code` is for machines. `generation` is what it enforces now, if known."""
 
@@ -42,6 +58,7 @@ class Failure(Answer):
     rolled_back: bool = False
     generation: Number | None = None
     digest: Digest | None = None
+    audit: Head | None = None
 
 
 class Activation(Answer):
@@ -55,6 +72,7 @@ class Activation(Answer):
     generation: Number
     previous: Number | None = None
     digest: Digest
+    audit: Head | None = None
 
 
 class Generation(Answer):
@@ -71,6 +89,13 @@ class Status(Answer):
     digest: Digest | None = None
     policies: tuple[Name, ...] = Field((), max_length=200)
     generations: tuple[Generation, ...] = Field((), max_length=10_000)
+
+
+class TrailPage(Answer):
+    """Some entries of a host's audit trail, as they are; what they mean is checked by `host_trails`."""
+
+    entries: tuple[dict[str, JsonValue], ...] = Field(max_length=20_000)
+    next: Number | None
 
 
 _Model = TypeVar("_Model", bound=Answer)

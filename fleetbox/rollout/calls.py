@@ -4,7 +4,7 @@ from fleetbox import facts
 from fleetbox.facts import HostFacts
 from fleetbox.hostside import paths, stream
 from fleetbox.hostside.detect import gates
-from fleetbox.rollout.answers import Activation, Failure, Status, failure, program_missing, read
+from fleetbox.rollout.answers import Activation, Failure, Status, TrailPage, failure, program_missing, read
 from fleetbox.transport import Transport, run_as_root
 
 # Seconds. Activation includes the critical checks in the new sandbox.
@@ -27,6 +27,12 @@ def rollback(transport: Transport, to: int | None) -> Activation | Failure:
 def status(transport: Transport) -> Status | Failure:
     """What the host enforces now."""
     return read(Status, run_as_root(transport, [paths.HOST_PROGRAM, "status"], timeout=_ASK_TIMEOUT))
+
+
+def audit(transport: Transport, since: int) -> TrailPage | Failure:
+    """The host's audit trail from record `since` on, as much of it as comes in one answer."""
+    argv = [paths.HOST_PROGRAM, "audit", "--since", str(since)]
+    return read(TrailPage, run_as_root(transport, argv, timeout=_ASK_TIMEOUT))
 
 
 def streamed_facts(transport: Transport, python: str, *, as_root: bool = True) -> HostFacts | Failure:

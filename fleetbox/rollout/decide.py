@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from fleetbox.errors import ApplyFailed, ExitCode, FleetboxError, TrustRefused, Unreachable, UsageError, worst
 from fleetbox.facts import Gate
-from fleetbox.rollout.answers import Activation, Failure, Status
-from fleetbox.rollout.outcome import HostOutcome, Outcome
+from fleetbox.rollout.answers import Activation, Failure, Head, Status
+from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
 
 # Codes after which the host is as it was, because something about it forbids a sandbox.
 _GATES = frozenset({"gate", "host_refused", "python_missing"})
@@ -25,6 +25,7 @@ def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None
             outcome=Outcome.TRUST_REFUSED,
             reason="digest_mismatch",
             message=f"the host says it activated {answer.digest}, which is not what was sent",
+            audit=_trail_head(answer.audit),
         )
     return HostOutcome(
         host=host,
@@ -35,6 +36,7 @@ def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None
         generation=answer.generation,
         previous=answer.previous,
         digest=answer.digest,
+        audit=_trail_head(answer.audit),
     )
 
 
@@ -58,7 +60,12 @@ def of_failure(host: str, failure: Failure) -> HostOutcome:
         hint=hint,
         generation=failure.generation,
         digest=failure.digest,
+        audit=_trail_head(failure.audit),
     )
+
+
+def _trail_head(said: Head | None) -> TrailHead | None:
+    return TrailHead(said.seq, said.hash) if said else None
 
 
 def of_gates(host: str, gates: Sequence[Gate]) -> HostOutcome:

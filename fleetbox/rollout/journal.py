@@ -76,7 +76,7 @@ class Journal:
         with self._engine.begin() as connection:
             if bundle is not None:
                 self._name_policies(connection, bundle, policies)
-            values = {"verb": verb, "bundle": bundle, "by": _caller(), "begun": _now()}
+            values = {"verb": verb, "bundle": bundle, "by": caller(), "begun": _now()}
             entry = connection.scalar(_ENTRY.insert().values(values).returning(_ENTRY.c.id))
         return int(entry or 0)
 
@@ -143,7 +143,7 @@ def _durable(connection: "sa.engine.interfaces.DBAPIConnection", _record: object
     cursor.close()
 
 
-def _caller() -> str:
+def caller() -> str:
     """Who pushes: the person behind sudo, where there is one."""
     return os.environ.get("SUDO_USER") or getpass.getuser()
 

@@ -45,12 +45,21 @@ _EXIT_CODES = {
 }
 
 
+@dataclass(frozen=True)
+class TrailHead:
+    """The last record of a host's audit trail, as the host said it."""
+
+    seq: int
+    hash: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class HostOutcome:
     """One host's end of a push or a rollback.
 
     `reason` is a code for machines ("" where nothing went wrong), `message` and `hint` are for people;
-    `generation` and `digest` are what the host enforces now, as far as it said.
+    `generation` and `digest` are what the host enforces now, and `audit` where its audit trail ends, as far
+    as it said.
     """
 
     host: str
@@ -61,6 +70,7 @@ class HostOutcome:
     generation: int | None = None
     previous: int | None = None
     digest: str | None = None
+    audit: TrailHead | None = None
 
     def describe(self) -> str:
         """One line, without the host's name."""

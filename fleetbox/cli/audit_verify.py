@@ -1,0 +1,161 @@
+"""`fleetbox audit verify`: the trail of this machine, and those of hosts against what was seen of them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from fleetbox.cli import settings
+from fleetbox.cli.options import forks_option, inventory_option, json_option, limit_option, state_dir_option
+from fleetbox.cli.output import print_json, say
+from fleetbox.cli.progress import show
+from fleetbox.errors import ExitCode, UsageError, worst
+from fleetbox.fleet import inventory as fleet_inventory
+from fleetbox.fleet.inventory import Host
+from fleetbox.hostside import chain
+from fleetbox.hostside.chain import Entry, Head, Record
+from fleetbox.hostside.chain_check import Problem, check
+from fleetbox.rollout import host_trails
+from fleetbox.rollout.audit import SEEN, AuditTrail
+from fleetbox.rollout.execute import each
+from fleetbox.rollout.host_trails import HostTrail, State
+from fleetbox.transport import Transport
+
+_EXPECTED = re.compile(rf"([1-9][0-9]{{0,14}}):({chain.HASH.pattern})")
+_PROBLEMS_SHOWN = 20
+
+
+class _Own(NamedTuple):
+    """The trail of this machine: its entries, its last record, and what is wrong with it."""
+
+    entries: list[Entry]
+    head: Head | None
+    problems: list[Problem]
+
+    @property
+    def grave(self) -> bool:
+        return any(problem.grave for problem in self.problems)
+
+
+@click.command(epilog="Example: fleetbox audit verify -l gpu_vms --expect 57:9ad8…")
+@inventory_option
+@limit_option
+@click.option("--expect", multiple=True, metavar="SEQ:HASH", help="A record that was printed before.")
+@forks_option
+@state_dir_option
+@json_option
+def verify(
+    *,
+    inventory: tuple[str, ...],
+    limit: str | None,
+    expect: tuple[str, ...],
+    forks: int | None,
+    state_dir: str | None,
+    as_json: bool,
+) -> ExitCode:
+    """Check this machine's audit trail; with -i or -l, those of the selected hosts as well.
+
+    A host's trail is held against what was seen of it before, and how far it goes now is noted. The head
+    that is printed, kept elsewhere, shows with --expect that nothing before it was changed since.
+    """
+    expected = [_expected(text) for text in expect]
+    chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
+    hosts = fleet_inventory.load(chosen.inventory, limit) if inventory or limit else ()
+    trail = AuditTrail(chosen.state_dir)
+    own = _own(trail, expected)
+    found = _ask(hosts, host_trails.known_heads(own.entries), chosen.forks) if hosts else []
+    code = _exit_code(own, found)
+    _note(trail, found, own.entries)
+    head = f"{own.head.seq}:{own.head.hash}" if own.head else None
+    if as_json:
+        print_json(
+            {
+                "schema_version": 1,
+                "exit_code": int(code),
+                "records": sum(isinstance(entry, Record) for entry in own.entries),
+                "head": head,
+                "problems": [problem._asdict() for problem in own.problems],
+                "hosts": [_host_json(one) for one in found],
+            }
+        )
+    elif own.entries:
+        click.echo(f"{trail.path}: {'tampered' if own.grave else 'whole'}, ends with {head or 'nothing'}")
+    _say_problems("this machine", own.problems)
+    for one in found:
+        _say_problems(one.host, one.problems)
+        if one.hint:
+            say(f"{one.host}  hint: {one.hint}")
+    return code
+
+
+def _own(trail: AuditTrail, expected: Sequence[Head]) -> _Own:
+    with trail.entries() as row:
+        entries = list(row)
+    last = next((entry for entry in reversed(entries) if isinstance(entry, Record)), None)
+    return _Own(entries, last.head if last else None, check(entries, expected))
+
+
+def _ask(hosts: Sequence[Host], known: dict[str, list[Head]], forks: int) -> list[HostTrail]:
+    def ask(host: Host, transport: Transport) -> HostTrail:
+        return host_trails.of_host(host.name, transport, known.get(host.name, ()))
+
+    with show(tuple(hosts), HostTrail.describe, _in_trouble) as progress:
+        done = each(
+            hosts,
+            ask,
+            failed=lambda host, error: host_trails.of_error(host.name, error),
+            forks=forks,
+            progress=progress,
+        )
+    missing = "interrupted before it was asked"
+    return [
+        one or HostTrail(host=host.name, state=State.UNREACHABLE, message=missing)
+        for host, one in done.results
+    ]
+
+
+def _in_trouble(one: HostTrail) -> bool:
+    return one.state.exit_code is not ExitCode.OK
+
+
+def _exit_code(own: _Own, found: Sequence[HostTrail]) -> ExitCode:
+    if own.head is None and not own.problems and not any(one.state is not State.EMPTY for one in found):
+        say("nothing was recorded yet")
+        return ExitCode.USAGE
+    own_code = ExitCode.TRUST_REFUSED if own.grave else ExitCode.OK
+    return worst([own_code, *(one.state.exit_code for one in found)])
+
+
+def _note(trail: AuditTrail, found: Iterable[HostTrail], entries: Iterable[Entry]) -> None:
+    """Keep how far each whole trail goes, where that is news."""
+    known = host_trails.known_heads(entries)
+    for one in found:
+        if one.state is State.WHOLE and one.head and one.head not in known.get(one.host, ()):
+            trail.record(SEEN, host=one.host, audit=one.head._asdict())
+
+
+def _say_problems(where: str, problems: Sequence[Problem]) -> None:
+    for problem in problems[:_PROBLEMS_SHOWN]:
+        say(f"{where}  {'' if problem.grave else 'note: '}{problem.message}")
+    if len(problems) > _PROBLEMS_SHOWN:
+        say(f"{where}  and {len(problems) - _PROBLEMS_SHOWN} more")
+
+
+def _host_json(one: HostTrail) -> dict[str, Any]:
+    return {
+        "host": one.host,
+        "state": one.state.value,
+        "head": f"{one.head.seq}:{one.head.hash}" if one.head else None,
+        "known": one.known,
+        "problems": [problem._asdict() for problem in one.problems],
+        "message": one.message,
+        "hint": one.hint,
+    }
+
+
+def _expected(text: str) -> Head:
+    found = _EXPECTED.fullmatch(text)
+    if not found:
+        raise UsageError(f"--expect {text!r} is not SEQ:HASH", hint="fleetbox audit verify prints one")
+    return Head(int(found[1]), found[2])

@@ -1,0 +1,48 @@
+"""One record of the control machine's audit trail as a line for people."""
+
+from typing import Any
+
+from fleetbox.hostside.chain import Record
+from fleetbox.hostside.text import escape
+
+
+def line_of(record: Record, *, ended: bool) -> str:
+    """Number, time, event, and what is told of it; texts may come from hosts, and are made safe."""
+    time = record.time.replace("T", " ").removesuffix("Z")
+    what = record.event.replace("_", " ")
+    told = _answered(record) if "host" in record.fields else _command(record)
+    open_end = [] if ended else ["(not ended: it runs, or was killed)"]
+    return escape(
+        "  ".join([f"{record.seq:>5}", time, f"{what:<17}", *filter(None, told), *open_end])
+    ).rstrip()
+
+
+def _command(record: Record) -> list[str]:
+    fields = record.fields
+    if "exit_code" in fields:
+        return [f"of {fields.get('begun')}", f"exit {fields['exit_code']}"]
+    policies = fields.get("policies")
+    names = ", ".join(str(one.get("name")) for one in policies) if isinstance(policies, list) else ""
+    return [
+        f"{fields['by']} at {fields.get('at')}" if "by" in fields else "",
+        names,
+        str(fields.get("bundle") or "")[:19],
+        f"to generation {fields['to']}" if fields.get("to") else "",
+        f"{fields['count']} host(s)" if "count" in fields else "",
+        f"-l {fields['selection']}" if fields.get("selection") else "",
+    ]
+
+
+def _answered(record: Record) -> list[str]:
+    fields = record.fields
+    number = f" generation {fields['generation']}" if fields.get("generation") else ""
+    return [
+        str(fields["host"]),
+        f"{str(fields.get('outcome') or '').replace('_', ' ')}{number}".strip(),
+        _trail_end(fields.get("audit")),
+        str(fields.get("message") or fields.get("reason") or ""),
+    ]
+
+
+def _trail_end(said: Any) -> str:
+    return f"trail {said.get('seq')}:{str(said.get('hash'))[:12]}" if isinstance(said, dict) else ""
