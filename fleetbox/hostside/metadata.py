@@ -115,7 +115,7 @@ def _working_copy(state: State, files: Files) -> Iterator[str]:
         with storage_errors(state.path):
             os.mkdir(directory, 0o700)
             write_directory(directory, files)
-        yield directory
+            yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fleetbox.hostside import delivery, floor, manifest, paths, release, sources, trust_words, verify
+from fleetbox.hostside import (
+    delivery,
+    floor,
+    generations,
+    manifest,
+    paths,
+    release,
+    sources,
+    trust_words,
+    verify,
+)
 from fleetbox.hostside._vendor.securesystemslib.signer import CryptoSigner
 from fleetbox.hostside._vendor.tuf.api.metadata import (
     DelegatedRole,
@@ -239,16 +249,19 @@ class Fleet:
 class TrustingHost:
     """A directory that plays a host on which the roles have installed the anchors of a fleet."""
 
-    def __init__(self, root: Path, fleet: Fleet, **config: Any) -> None:
+    def __init__(self, root: Path, fleet: Fleet | None = None, **config: Any) -> None:
+        """Without a fleet, `root` is one already."""
         self.places = Places(str(root))
         self.state = Path(self.places.under(paths.STATE))
-        self.state.parent.mkdir(parents=True)
-        fleet.anchor(root, **config)
+        if fleet:
+            self.state.parent.mkdir(parents=True)
+            fleet.anchor(root, **config)
 
     def verify(self, sent: Delivery | bytes, *, wall: datetime = NOW) -> Verified:
         """What the program says of it; through the bytes, as they would come from a push."""
         data = sent if isinstance(sent, bytes) else delivery.write(sent)
         with locked(self.places) as state:
+            generations.sweep(state)
             return verify.verify(self.places, state, sources.sent(delivery.read(data)), wall=wall)
 
     def take(self, sent: Delivery, *, wall: datetime = NOW) -> Verified:
