@@ -27,6 +27,7 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
+    "init": _Entry("fleetbox.cli.init:init", "Set this machine up: its keys, and what hosts will trust."),
     "doctor": _Entry("fleetbox.cli.doctor:doctor", "Say whether this machine, or a host, can sandbox."),
     "inventory": _Entry(
         "fleetbox.cli.inventory:inventory", "Show the hosts that Ansible's inventory selects."
@@ -42,6 +43,7 @@ _COMMANDS = {
     "results": _Entry("fleetbox.cli.results:results", "List and show stored conformance results."),
     "checks": _Entry("fleetbox.cli.checks:checks", "Show the catalogue of checks."),
     "audit": _Entry("fleetbox.cli.audit:audit", "Show who changed which hosts, and prove the record whole."),
+    "trust": _Entry("fleetbox.cli.trust:trust", "Show and change who may say what hosts run."),
     "completion": _Entry("fleetbox.cli.completion:completion", "Print a shell completion script."),
 }
 

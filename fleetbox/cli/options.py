@@ -40,6 +40,9 @@ state_dir_option: _Decorator = click.option(
     "--state-dir", type=click.Path(file_okay=False), help="Where journal and results are kept."
 )
 yes_option: _Decorator = click.option("-y", "--yes", is_flag=True, help="Do not ask before hosts change.")
+yes_trust_option: _Decorator = click.option(
+    "-y", "--yes", is_flag=True, help="Do not ask before what hosts trust changes."
+)
 json_option: _Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print data as JSON on stdout."
 )
