@@ -46,3 +46,14 @@ yes_trust_option: _Decorator = click.option(
 json_option: _Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print data as JSON on stdout."
 )
+confirm_option: _Decorator = click.option(
+    "--confirm-within",
+    type=click.IntRange(10, 3600),
+    default=60,
+    show_default=True,
+    metavar="S",
+    help="Seconds after its checks in which a host that does not answer to a new connection goes back.",
+)
+quarantine_option: _Decorator = click.option(
+    "--clear-quarantine", is_flag=True, help="Try it also where its checks failed before."
+)

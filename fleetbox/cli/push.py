@@ -6,7 +6,7 @@ over the connection that activated, and their failure does not undo what the cri
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from fleetbox.bundle import Bundle
 from fleetbox.cli import settings
 from fleetbox.cli.endings import Ending, end, run_on
 from fleetbox.cli.options import (
+    confirm_option,
     forks_option,
     inventory_option,
     json_option,
     limit_option,
+    quarantine_option,
     state_dir_option,
     yes_option,
 )
@@ -39,6 +41,8 @@ from fleetbox.hostside import paths
 from fleetbox.policy import Mode, PolicyInvalid, ResolvedPolicy, Violation, load_policy
 from fleetbox.rollout import push
 from fleetbox.rollout.audit import AuditTrail
+from fleetbox.rollout.calls import Terms
+from fleetbox.rollout.fallback import not_narrower_than
 from fleetbox.rollout.journal import Journal
 from fleetbox.rollout.verified import VerifiedPush, exit_code, intent_of, remember
 
@@ -67,6 +71,8 @@ class _Job:
 @click.option(
     "--report", "reports", multiple=True, metavar="FORMAT[:PATH]", help="json or junit; repeatable."
 )
+@confirm_option
+@quarantine_option
 @state_dir_option
 @json_option
 def push_policy(
@@ -81,13 +87,16 @@ def push_policy(
     allow_full_access: bool,
     no_verify: bool,
     reports: tuple[str, ...],
+    confirm_within: int,
+    clear_quarantine: bool,
     state_dir: str | None,
     as_json: bool,
 ) -> ExitCode:
     """Send policies to the selected hosts and activate them there, one bundle for all.
 
     The first FILE is the default policy; fleetbox-run --policy NAME picks another. A host that fails its
-    critical checks goes back to what it had. One host's trouble never holds up the others.
+    critical checks, or does not answer to a new connection afterwards, goes back by itself: to what it had,
+    or to the strictest baseline where what it had allowed more. One host's trouble never holds up the others.
     """
     wanted = _reports(reports, check=check, no_verify=no_verify, as_json=as_json)
     policies = _load_all(files)
@@ -106,7 +115,8 @@ def push_policy(
             answer = {"differences": [difference.as_json() for difference in different]} if diff else {}
             return _tell(job, ending, None, ending.exit_code, as_json=as_json, check=True, **answer)
     confirm(f"Activate this on {len(job.hosts)} host(s)?", yes=yes)
-    ending, run, code = _activate(job, verify=not no_verify)
+    terms = Terms(confirm_within=confirm_within, clear_quarantine=clear_quarantine)
+    ending, run, code = _activate(job, terms, verify=not no_verify)
     if run is not None:
         _show_matrix(run, aside=as_json or any(one.path is None for one in wanted))
     ending.say()
@@ -178,7 +188,7 @@ def _preview(job: _Job, *, diff: bool) -> tuple[Ending, tuple[Difference, ...]]:
     return ending, different
 
 
-def _activate(job: _Job, *, verify: bool) -> tuple[Ending, Run | None, ExitCode]:
+def _activate(job: _Job, terms: Terms, *, verify: bool) -> tuple[Ending, Run | None, ExitCode]:
     """Push to all hosts and keep what came of it: the journal, what to verify from now on, the results."""
     intent = intent_of(job.policies[0])
     journal, store = Journal(job.settings.state_dir), Store(job.settings.results_url)
@@ -190,7 +200,8 @@ def _activate(job: _Job, *, verify: bool) -> tuple[Ending, Run | None, ExitCode]
         policies=[{"name": policy.name, "digest": policy.digest} for policy in job.policies],
         selection=job.selection,
     )
-    work = VerifiedPush(job.bundle, intent)
+    terms = replace(terms, not_narrower_than=not_narrower_than(journal, job.policies))
+    work = VerifiedPush(job.bundle, intent, terms)
     ending = run_on(job.hosts, work if verify else work.push, forks=job.settings.forks, command=command)
     code, run = ending.exit_code, None
     remember(store, intent, job.bundle.digest, ending.outcomes)

@@ -8,10 +8,12 @@ import click
 from fleetbox.cli import settings
 from fleetbox.cli.endings import end, run_on
 from fleetbox.cli.options import (
+    confirm_option,
     forks_option,
     inventory_option,
     json_option,
     limit_option,
+    quarantine_option,
     state_dir_option,
     yes_option,
 )
@@ -21,6 +23,7 @@ from fleetbox.conformance.store import Store
 from fleetbox.errors import ExitCode
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.rollout.audit import AuditTrail
+from fleetbox.rollout.calls import Terms
 from fleetbox.rollout.journal import Journal
 from fleetbox.rollout.outcome import HostOutcome
 from fleetbox.rollout.push import roll_back
@@ -37,6 +40,8 @@ from fleetbox.rollout.verified import ENFORCED, intent_of, remember
     help="The generation to go back to (default: the one before).",
 )
 @forks_option
+@confirm_option
+@quarantine_option
 @state_dir_option
 @yes_option
 @json_option
@@ -46,24 +51,28 @@ def rollback(
     limit: str | None,
     to: int | None,
     forks: int | None,
+    confirm_within: int,
+    clear_quarantine: bool,
     state_dir: str | None,
     yes: bool,
     as_json: bool,
 ) -> ExitCode:
     """Activate an earlier policy again on the selected hosts.
 
-    Numbers only grow: the older content becomes a new generation, checked like any other.
+    Numbers only grow: the older content becomes a new generation, checked and confirmed like any other. A
+    host on which that fails goes to the strictest baseline.
     """
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
     hosts = fleet_inventory.load(chosen.inventory, limit)
     where = f"generation {to}" if to else "the generation before"
     confirm(f"Go back to {where} on {len(hosts)} host(s)?", yes=yes)
+    terms = Terms(confirm_within=confirm_within, clear_quarantine=clear_quarantine)
     journal = Journal(chosen.state_dir)
     entry = journal.begin("rollback", bundle=None)
     command = AuditTrail(chosen.state_dir).begin(
         "rollback", [host.name for host in hosts], to=to, selection=limit or ""
     )
-    ending = run_on(hosts, partial(roll_back, to=to), forks=chosen.forks, command=command)
+    ending = run_on(hosts, partial(roll_back, to=to, terms=terms), forks=chosen.forks, command=command)
     code = end(command, ending.exit_code)
     journal.end(entry, ending.outcomes, code)
     _remember(journal, chosen, ending.outcomes)

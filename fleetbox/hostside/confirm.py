@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any, BinaryIO
 
-from fleetbox.hostside import clock, collect, generations, pending, reversal
+from fleetbox.hostside import baseline, clock, collect, generations, pending, reversal
 from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.pending import Pending
@@ -36,7 +36,11 @@ def confirm(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, A
 
 def _refusal(state: State, trial: Pending | None, number: int) -> HostError:
     active = generations.current(state)
-    answer = {"generation": active and active.number, "digest": active and active.digest}
+    answer = {
+        "generation": active and active.number,
+        "digest": active and active.digest,
+        "baseline": active is not None and baseline.is_it(active.digest),
+    }
     if trial is not None and trial.generation == number:
         return HostError(
             "wrong_nonce",

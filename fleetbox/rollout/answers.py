@@ -20,6 +20,7 @@ from pydantic import (
 from fleetbox.hostside import paths
 from fleetbox.hostside.chain import HASH
 from fleetbox.hostside.manifest import DIGEST, POLICY_NAME
+from fleetbox.hostside.pending import NONCE
 from fleetbox.transport import Completed, clean
 
 _TEXT_LIMIT = 500
@@ -50,29 +51,48 @@ class Head(Answer):
 
 
 class Failure(Answer):
-    """Why the host did not do it; `code` is for machines. `generation` is what it enforces now, if known."""
+    """Why the host did not do it; `code` is for machines. `generation` is what it enforces now, if known.
+
+    `baseline`: that is the strictest baseline, because going back further would have opened something.
+    """
 
     code: Code
     message: Text
     hint: Text = ""
     rolled_back: bool = False
+    baseline: bool = False
     generation: Number | None = None
     digest: Digest | None = None
     audit: Head | None = None
 
 
-class Activation(Answer):
-    """What `activate` and `rollback` answer when the new generation stays.
+class Trial(Answer):
+    """The generation stays only if `confirm` brings the nonce within so many seconds."""
 
-    `repaired`: it was current before, but its content had been changed on the host.
+    nonce: Annotated[str, StringConstraints(pattern=rf"^{NONCE.pattern}$")]
+    within_s: Annotated[int, Field(ge=1, le=10**9, strict=True)]
+
+
+class Activation(Answer):
+    """What `activate` and `rollback` answer when the checks in the new sandbox have passed.
+
+    `pending`: it is on trial. `repaired`: it was current before, but its content had been changed there.
     """
 
     changed: bool
+    pending: Trial | None = None
     repaired: bool = False
     generation: Number
     previous: Number | None = None
     digest: Digest
     audit: Head | None = None
+
+
+class Confirmation(Answer):
+    """What `confirm` answers: the generation stays."""
+
+    generation: Number
+    digest: Digest
 
 
 class Generation(Answer):

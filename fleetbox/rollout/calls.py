@@ -1,10 +1,21 @@
 """What a host is asked: one exec each, as root, JSON back. The host program owns what the verbs mean."""
 
+from dataclasses import dataclass
+
 from fleetbox import facts
 from fleetbox.facts import HostFacts
 from fleetbox.hostside import paths, stream
 from fleetbox.hostside.detect import gates
-from fleetbox.rollout.answers import Activation, Failure, Status, TrailPage, failure, program_missing, read
+from fleetbox.rollout.answers import (
+    Activation,
+    Confirmation,
+    Failure,
+    Status,
+    TrailPage,
+    failure,
+    program_missing,
+    read,
+)
 from fleetbox.transport import Transport, run_as_root
 
 # Seconds. Activation includes the critical checks in the new sandbox.
@@ -12,16 +23,45 @@ _ACTIVATE_TIMEOUT = 180.0
 _ASK_TIMEOUT = 60.0
 
 
-def activate(transport: Transport, digest: str, tar: bytes) -> Activation | Failure:
+@dataclass(frozen=True)
+class Terms:
+    """What goes for an activation.
+
+    `confirm_within`: seconds after its checks in which it has to be confirmed. `not_narrower_than`: digests
+    of bundles of which it takes no access away, so that going back to them opens nothing.
+    `clear_quarantine`: try it although its checks have failed there before.
+    """
+
+    confirm_within: int = 60
+    not_narrower_than: tuple[str, ...] = ()
+    clear_quarantine: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """For the host program's command line."""
+        return [
+            *("--confirm-within", str(self.confirm_within)),
+            *(word for digest in self.not_narrower_than for word in ("--not-narrower-than", digest)),
+            *(["--clear-quarantine"] if self.clear_quarantine else []),
+        ]
+
+
+def activate(transport: Transport, digest: str, tar: bytes, terms: Terms) -> Activation | Failure:
     """Send the bundle and switch to it; the host checks the new sandbox, and goes back if it fails."""
-    argv = [paths.HOST_PROGRAM, "activate", digest, "--bundle", "-"]
+    argv = [paths.HOST_PROGRAM, "activate", digest, "--bundle", "-", *terms.words]
     return read(Activation, run_as_root(transport, argv, stdin=tar, timeout=_ACTIVATE_TIMEOUT))
 
 
-def rollback(transport: Transport, to: int | None) -> Activation | Failure:
+def rollback(transport: Transport, to: int | None, terms: Terms) -> Activation | Failure:
     """Activate an earlier content again: generation `to`, or the one before the current."""
-    argv = [paths.HOST_PROGRAM, "rollback", *(["--to", str(to)] if to is not None else [])]
+    argv = [paths.HOST_PROGRAM, "rollback", *(["--to", str(to)] if to is not None else []), *terms.words]
     return read(Activation, run_as_root(transport, argv, timeout=_ACTIVATE_TIMEOUT))
+
+
+def confirm(transport: Transport, generation: int, nonce: str) -> Confirmation | Failure:
+    """Let the generation on trial stay; to be asked over another connection than the one that activated."""
+    argv = [paths.HOST_PROGRAM, "confirm", str(generation), nonce]
+    return read(Confirmation, run_as_root(transport, argv, timeout=_ASK_TIMEOUT))
 
 
 def status(transport: Transport) -> Status | Failure:

@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetbox.errors import ApplyFailed, ExitCode, FleetboxError, TrustRefused, Unreachable, UsageError, worst
 from fleetbox.facts import Gate
-from fleetbox.rollout.answers import Activation, Failure, Head, Status
+from fleetbox.rollout.answers import Activation, Confirmation, Failure, Head, Status
 from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
 
 # Codes after which the host is as it was, because something about it forbids a sandbox.
 _GATES = frozenset({"gate", "host_refused", "python_missing"})
 # Codes that say the bytes are not those that were named.
 _TRUST = frozenset({"digest_mismatch", "tampered"})
+# Codes of a confirmation that say that another activation has come meanwhile.
+_SUPERSEDED = frozenset({"superseded", "wrong_nonce", "not_on_trial"})
 
 
 def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None = None) -> HostOutcome:
@@ -40,6 +42,28 @@ def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None
     )
 
 
+def of_confirmation(activated: HostOutcome, answer: Confirmation | Failure) -> HostOutcome:
+    """The end of an activation, by what its confirmation came to."""
+    if not isinstance(answer, Failure):
+        return activated
+    end = of_failure(activated.host, answer)
+    if answer.code in _SUPERSEDED:
+        return replace(end, outcome=Outcome.SUPERSEDED)
+    return end
+
+
+def unconfirmed(activated: HostOutcome, error: FleetboxError) -> HostOutcome:
+    """The end of an activation that could not be confirmed: the host goes back, where nobody sees it."""
+    return HostOutcome(
+        host=activated.host,
+        outcome=Outcome.UNCONFIRMED,
+        reason="unconfirmed",
+        message=f"activated, but it did not answer to a new connection, so it goes back by itself: {error}",
+        hint=error.hint or f"push again when it answers: fleetbox doctor {activated.host}",
+        previous=activated.previous,
+    )
+
+
 def of_failure(host: str, failure: Failure) -> HostOutcome:
     """The end when the host program reports an error."""
     outcome = Outcome.FAILED
@@ -52,11 +76,12 @@ def of_failure(host: str, failure: Failure) -> HostOutcome:
         outcome = Outcome.ROLLED_BACK
     elif failure.code == "not_provisioned":
         hint = f"ansible-playbook site.yml --limit {host}"
+    now = "; it enforces the strictest baseline now" if failure.baseline else ""
     return HostOutcome(
         host=host,
         outcome=outcome,
         reason=failure.code,
-        message=failure.message,
+        message=f"{failure.message}{now}",
         hint=hint,
         generation=failure.generation,
         digest=failure.digest,

@@ -99,6 +99,14 @@ class Journal:
             closing = {"ended": _now(), "exit_code": int(exit_code)}
             connection.execute(_ENTRY.update().where(_ENTRY.c.id == entry).values(closing))
 
+    def bundles(self, limit: int) -> tuple[str, ...]:
+        """Digests of the bundles that were pushed from here, the last pushed first."""
+        last = sa.func.max(_ENTRY.c.id)
+        pushed = sa.select(_ENTRY.c.bundle).where(_ENTRY.c.bundle.is_not(None))
+        query = pushed.group_by(_ENTRY.c.bundle).order_by(last.desc()).limit(limit)
+        with self._engine.connect() as connection:
+            return tuple(str(digest) for digest in connection.scalars(query))
+
     def policies_of(self, bundle: str) -> tuple[ResolvedPolicy, ...]:
         """The policies of a bundle that was pushed from here, the default first; empty for any other."""
         query = sa.select(_BUNDLE_POLICY.c.policy).where(_BUNDLE_POLICY.c.bundle == bundle)

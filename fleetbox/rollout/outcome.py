@@ -13,6 +13,8 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     WOULD_ACTIVATE = "would_activate"
     ROLLED_BACK = "rolled_back"
+    UNCONFIRMED = "unconfirmed"
+    SUPERSEDED = "superseded"
     FAILED = "failed"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
@@ -36,6 +38,8 @@ _EXIT_CODES = {
     Outcome.UNCHANGED: ExitCode.OK,
     Outcome.WOULD_ACTIVATE: ExitCode.OK,
     Outcome.ROLLED_BACK: ExitCode.APPLY_FAILED,
+    Outcome.UNCONFIRMED: ExitCode.APPLY_FAILED,
+    Outcome.SUPERSEDED: ExitCode.SUPERSEDED,
     Outcome.FAILED: ExitCode.APPLY_FAILED,
     Outcome.REFUSED: ExitCode.APPLY_FAILED,
     Outcome.UNREACHABLE: ExitCode.UNREACHABLE,
@@ -71,6 +75,11 @@ class HostOutcome:
     previous: int | None = None
     digest: str | None = None
     audit: TrailHead | None = None
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether somebody has to do something about it."""
+        return self.outcome.exit_code is not ExitCode.OK
 
     def describe(self) -> str:
         """One line, without the host's name."""

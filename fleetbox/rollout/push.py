@@ -1,18 +1,35 @@
-"""What a push does on one host: one exec activates, and a host without the program is asked for its gates."""
+"""What a push does on one host: activate over one connection, confirm over a fresh one.
 
+That the host still answers to a new connection is what is confirmed; if it does not, it goes back by itself.
+A host without the program is asked for its gates.
+"""
+
+import time
+from collections.abc import Callable
+
+from fleetbox.errors import ApplyFailed, Unreachable
 from fleetbox.fleet.inventory import Host
 from fleetbox.rollout import calls, decide
-from fleetbox.rollout.answers import Failure
+from fleetbox.rollout.answers import Activation, Confirmation, Failure
+from fleetbox.rollout.calls import Terms
 from fleetbox.rollout.outcome import HostOutcome
-from fleetbox.transport import Transport
+from fleetbox.transport import Transport, connect
+
+Connect = Callable[[Host], Transport]
+
+# Seconds between attempts to confirm, and what an attempt may take at the end of the host's patience.
+_PAUSE = 1.0
+_MARGIN = 5.0
 
 
-def push(host: Host, transport: Transport, digest: str, tar: bytes) -> HostOutcome:
+def push(
+    host: Host, transport: Transport, digest: str, tar: bytes, terms: Terms, *, fresh: Connect = connect
+) -> HostOutcome:
     """Activate the bundle on `host`; on a host that cannot sandbox nothing is changed."""
-    answer = calls.activate(transport, digest, tar)
+    answer = calls.activate(transport, digest, tar, terms)
     if _not_provisioned(answer):
         return _why_not(host, transport)
-    return decide.of_activation(host.name, answer, wanted=digest)
+    return _confirmed(host, answer, decide.of_activation(host.name, answer, wanted=digest), fresh)
 
 
 def check(host: Host, transport: Transport, digest: str) -> HostOutcome:
@@ -23,12 +40,42 @@ def check(host: Host, transport: Transport, digest: str) -> HostOutcome:
     return decide.of_status(host.name, answer, wanted=digest)
 
 
-def roll_back(host: Host, transport: Transport, to: int | None) -> HostOutcome:
+def roll_back(
+    host: Host, transport: Transport, to: int | None, terms: Terms, *, fresh: Connect = connect
+) -> HostOutcome:
     """Activate earlier content again, as a new and higher generation."""
-    answer = calls.rollback(transport, to)
+    answer = calls.rollback(transport, to, terms)
     if _not_provisioned(answer):
         return _why_not(host, transport)
-    return decide.of_activation(host.name, answer)
+    return _confirmed(host, answer, decide.of_activation(host.name, answer), fresh)
+
+
+def _confirmed(host: Host, answer: Activation | Failure, outcome: HostOutcome, fresh: Connect) -> HostOutcome:
+    """The end of an activation that has to be confirmed; any other as it is."""
+    if isinstance(answer, Failure) or answer.pending is None or outcome.is_trouble:
+        return outcome
+    give_up = time.monotonic() + answer.pending.within_s - _MARGIN
+    while True:
+        said = _confirm(host, answer.generation, answer.pending.nonce, fresh)
+        if not isinstance(said, Exception):
+            return decide.of_confirmation(outcome, said)
+        if time.monotonic() + _PAUSE >= give_up:
+            return decide.unconfirmed(outcome, said)
+        time.sleep(_PAUSE)
+
+
+def _confirm(
+    host: Host, generation: int, nonce: str, fresh: Connect
+) -> Confirmation | Failure | Unreachable | ApplyFailed:
+    """One attempt. Asking twice is no harm, so an answer that was lost is asked for again."""
+    try:
+        transport = fresh(host)
+        try:
+            return calls.confirm(transport, generation, nonce)
+        finally:
+            transport.close()
+    except (Unreachable, ApplyFailed) as problem:
+        return problem
 
 
 def _not_provisioned(answer: object) -> bool:

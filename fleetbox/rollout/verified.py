@@ -12,6 +12,7 @@ from fleetbox.conformance.store import Store, new_run_id
 from fleetbox.errors import ExitCode, FleetboxError, worst
 from fleetbox.fleet.inventory import Host
 from fleetbox.policy import ResolvedPolicy
+from fleetbox.rollout.calls import Terms
 from fleetbox.rollout.outcome import HostOutcome, Outcome
 from fleetbox.rollout.push import push
 from fleetbox.transport import Transport
@@ -25,10 +26,11 @@ _STATES = {
 
 
 class VerifiedPush:
-    """The work of a push on each host: activate, check, keep the record. Safe to use from threads."""
+    """The work of a push on each host: activate, confirm, check, keep the record. Safe with threads."""
 
-    def __init__(self, bundle: Bundle, intent: Intent) -> None:
+    def __init__(self, bundle: Bundle, intent: Intent, terms: Terms) -> None:
         self._bundle = bundle
+        self._terms = terms
         self._intent = intent
         self._started = now()
         self._records: dict[str, HostRecord] = {}
@@ -45,7 +47,7 @@ class VerifiedPush:
 
     def push(self, host: Host, transport: Transport) -> HostOutcome:
         """One host, without checks beyond those that its activation runs."""
-        return push(host, transport, self._bundle.digest, self._bundle.tar)
+        return push(host, transport, self._bundle.digest, self._bundle.tar, self._terms)
 
     def run(self, hosts: Iterable[Host], outcomes: Sequence[HostOutcome], selection: str) -> Run:
         """All hosts as one run; one that enforces nothing new has its outcome as the reason."""

@@ -84,10 +84,11 @@ def test_a_rollback_is_a_higher_generation_with_older_content(fleet: Fleet) -> N
     before, target = _generation(fleet, "plain"), fleet.current()[1]
     code, hosts = fleet.ask("rollback", "-y", "-l", "plain")
     assert code == 0
-    assert hosts["plain"]["generation"] == before + 1
+    first = hosts["plain"]["generation"]
+    assert first > before
     assert fleet.current()[1] != target
     code, hosts = fleet.ask("rollback", "-y", "-l", "plain", "--to", str(before))
-    assert (code, hosts["plain"]["generation"]) == (0, before + 2)
+    assert (code, hosts["plain"]["generation"] > first) == (0, True)
     assert fleet.current()[1] == target
 
 
