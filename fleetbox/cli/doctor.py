@@ -44,7 +44,8 @@ class Finding:
 def doctor(*, host: str | None, inventory: tuple[str, ...], as_json: bool) -> ExitCode:
     """Say whether this machine, or HOST, can sandbox, and what to do where it cannot.
 
-    With HOST the detection code is sent over the connection and leaves nothing behind.
+    With HOST the detection code is sent over the connection and leaves nothing behind. Where the login is a
+    push account (docs/push-account.md), the program that is installed there answers.
     """
     findings = list(_of_host(host, inventory) if host else _of_this_machine())
     code = ExitCode.OK if all(finding.ok for finding in findings) else ExitCode.APPLY_FAILED
@@ -70,7 +71,7 @@ def _of_host(name: str, inventory: tuple[str, ...]) -> Iterator[Finding]:
     transport = connect(host)
     try:
         yield Finding("connection", ok=True, words=f"{host.connection} to {host.address}")
-        yield from _of_facts(calls.streamed_facts(transport, host.python))
+        yield from _of_facts(calls.facts_of(transport, host.python))
     finally:
         transport.close()
 

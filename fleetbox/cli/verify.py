@@ -160,7 +160,7 @@ def _ask(host: Host, transport: Transport, intent: Intent, peer: str | None) -> 
         record = collect.from_host(host, transport, intent, egress_peer=peer)
         if record.reason != collect.NOT_INSTALLED:
             return record
-    facts = calls.streamed_facts(transport, host.python)
+    facts = calls.facts_of(transport, host.python)
     if isinstance(facts, Failure) or not facts.gates:
         return record
     gate = facts.gates[0]

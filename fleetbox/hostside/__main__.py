@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -46,6 +47,10 @@ def main(argv: Sequence[str], *, stdin: BinaryIO | None = None, places: Places |
     words = None
     try:
         options = _parse(argv)
+        if options.verb == "forced":
+            from fleetbox.hostside.forced import asked  # noqa: PLC0415 (syslog, which no other verb needs)
+
+            options = _parse(asked(os.environ), forced=True)
         module = import_module(f"fleetbox.hostside.{VERBS[options.verb]}")
         words = module.words if options.verb == "why" and not options.json else None
         answer = getattr(module, options.verb)(places or Places(), options, stdin or sys.stdin.buffer)
@@ -157,8 +162,11 @@ def _why(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """What follows `--` is a command's own, whatever it looks like; only `why` takes one."""
+def _parse(argv: Sequence[str], *, forced: bool = False) -> argparse.Namespace:
+    """What follows `--` is a command's own, whatever it looks like; only `why` takes one.
+
+    `forced` is kept for verbs that trust what root types more than what the push account asks for.
+    """
     head = list(argv)
     command: list[str] = []
     if head[:1] == ["why"] and "--" in head:
@@ -168,6 +176,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
             raise HostError("usage", "there is no command after --", exit_code=Exit.USAGE)
     options = _parser().parse_args(head)
     options.command = command
+    options.forced = forced
     return options
 
 
@@ -185,6 +194,7 @@ _HELP = {
     "probe": "run the checks that the request on stdin names",
     "why": "what the launcher refused last, or what refuses a command",
     "audit": "the audit trail of this host, or what is wrong with it",
+    "forced": "for sshd: do what the push account asked for in SSH_ORIGINAL_COMMAND, if it may",
 }
 
 

@@ -14,6 +14,11 @@ BWRAP = PREFIX + "/bin/bwrap"
 
 PYTHON = "/usr/bin/python3"
 
+# The push account's shell, the one rule of sudo's that it has, and its home, which is root's (ADR 0010).
+PUSH_SHELL = PREFIX + "/push-shell"
+PUSH_HOME = PREFIX + "/push"
+PUSH_KEYS = PUSH_HOME + "/.ssh/authorized_keys"
+
 STATE = "/var/lib/fleetbox"
 STORE = STATE + "/store"
 GENERATIONS = STATE + "/generations"

@@ -75,6 +75,19 @@ def audit(transport: Transport, since: int) -> TrailPage | Failure:
     return read(TrailPage, run_as_root(transport, argv, timeout=_ASK_TIMEOUT))
 
 
+def facts_of(transport: Transport, python: str) -> HostFacts | Failure:
+    """What the host is: streamed, so that nothing need be installed, or by its own program.
+
+    A push account may start that program alone (docs/push-account.md). Raises ApplyFailed for facts that are
+    none.
+    """
+    answer = streamed_facts(transport, python)
+    if not isinstance(answer, Failure) or answer.code != "not_allowed":
+        return answer
+    completed = run_as_root(transport, [paths.HOST_PROGRAM, "facts"], timeout=_ASK_TIMEOUT)
+    return facts.read(completed.stdout) if completed.rc == 0 else failure(completed)
+
+
 def streamed_facts(transport: Transport, python: str, *, as_root: bool = True) -> HostFacts | Failure:
     """Facts of a host that has nothing installed: the program comes by stdin and leaves nothing behind.
 

@@ -84,7 +84,7 @@ def _not_provisioned(answer: object) -> bool:
 
 def _why_not(host: Host, transport: Transport) -> HostOutcome:
     """A host is unprovisioned by oversight or because no role could open its gate; the facts tell which."""
-    facts = calls.streamed_facts(transport, host.python)
+    facts = calls.facts_of(transport, host.python)
     if isinstance(facts, Failure):
         return decide.of_failure(host.name, facts)
     if facts.gates:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fleetbox.errors import ApplyFailed
+from fleetbox.hostside.forced import AS_ROOT
 
 # Answers are one JSON object; a host that sends more than this is broken or hostile (8 MiB is the bundle's
 # own limit, and no answer is larger than a bundle).
@@ -81,9 +82,7 @@ def run_as_root(
     """`Transport.run` as root, by `sudo -n` where the login is another. A password is never asked for."""
     if transport.is_root:
         return transport.run(argv, stdin=stdin, timeout=timeout)
-    # Why sudo refuses is told by its words, which it would translate for the host's locale.
-    words = ["env", "LC_ALL=C", "sudo", "-n", "--", *argv]
-    completed = transport.run(words, stdin=stdin, timeout=timeout)
+    completed = transport.run([*AS_ROOT, *argv], stdin=stdin, timeout=timeout)
     if completed.rc == 1 and b"sudo: a password is required" in completed.stderr:
         raise ApplyFailed(
             "sudo asks for a password",

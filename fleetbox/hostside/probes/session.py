@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import pwd
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -110,7 +111,7 @@ def _account(name: str | None) -> tuple[Account | None, str]:
     """The workload's user: as asked, who called sudo, or who we are; and why there is none."""
     if os.geteuid() != 0 and name is None:
         return Account.current(), ""
-    chosen = name or os.environ.get("SUDO_USER") or ""
+    chosen = name or _caller()
     try:
         account = Account.named(chosen)
     except KeyError:
@@ -119,6 +120,15 @@ def _account(name: str | None) -> tuple[Account | None, str]:
             f"the workload's user {chosen!r} is not known here" if chosen else "no workload user is set",
         )
     return (account, "") if account.uid else (None, "probes never run as root: name the workload's user")
+
+
+def _caller() -> str:
+    """Who called sudo, if that is somebody whom workloads may run as: the push account is not."""
+    name = os.environ.get("SUDO_USER") or ""
+    try:
+        return "" if pwd.getpwnam(name).pw_shell == paths.PUSH_SHELL else name
+    except KeyError:
+        return name
 
 
 def _all(wanted: Iterable[str], reason: str, message: str) -> Answer:
