@@ -40,6 +40,7 @@ from fleetbox.hostside.errors import Exit, HostError
 from fleetbox.hostside.floor import Floor
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.release import Assignment, ReleaseName
+from fleetbox.hostside.sources import Sources
 from fleetbox.hostside.state import locked
 from fleetbox.hostside.verify import Verified
 from tests.support import bundles
@@ -257,21 +258,25 @@ class TrustingHost:
             self.state.parent.mkdir(parents=True)
             fleet.anchor(root, **config)
 
-    def verify(self, sent: Delivery | bytes, *, wall: datetime = NOW) -> Verified:
-        """What the program says of it; through the bytes, as they would come from a push."""
-        data = sent if isinstance(sent, bytes) else delivery.write(sent)
+    def verify(self, sent: Delivery | Sources | bytes, *, wall: datetime = NOW) -> Verified:
+        """What the program says of it; a delivery goes through its bytes, as it would by a push."""
+        if not isinstance(sent, Sources):
+            sent = sources.sent(delivery.read(sent if isinstance(sent, bytes) else delivery.write(sent)))
         with locked(self.places) as state:
             generations.sweep(state)
-            return verify.verify(self.places, state, sources.sent(delivery.read(data)), wall=wall)
+            return verify.verify(self.places, state, sent, wall=wall)
+
+    def accept(self, verified: Verified) -> None:
+        with locked(self.places) as state:
+            verify.accept(state, verified)
 
     def take(self, sent: Delivery, *, wall: datetime = NOW) -> Verified:
         """Verify, and accept as after an activation that went well."""
         verified = self.verify(sent, wall=wall)
-        with locked(self.places) as state:
-            verify.accept(state, verified)
+        self.accept(verified)
         return verified
 
-    def refusal(self, sent: Delivery | bytes, *, wall: datetime = NOW) -> HostError:
+    def refusal(self, sent: Delivery | Sources | bytes, *, wall: datetime = NOW) -> HostError:
         """How it is refused: always with exit 6, words and a hint."""
         with pytest.raises(HostError) as raised:
             self.verify(sent, wall=wall)

@@ -13,9 +13,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from fleetbox.hostside import delivery, release, ustar
+from fleetbox.hostside import delivery, release, sources, ustar
 from fleetbox.hostside.delivery import Delivery
+from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.release import NUMBER_MAX
+from fleetbox.hostside.sources import Sources
 from tests.support import bundles
 from tests.support.signed import HOST, NOW, Fleet, Published, TrustingHost
 
@@ -50,7 +52,7 @@ def changed(sent: Delivery, repository: str, name: str, content: bytes | None) -
     return sent._replace(**{repository: part._replace(metadata=kept)})
 
 
-def assert_refused(host: TrustingHost, sent: Delivery | bytes, code: str, **options: object) -> str:
+def assert_refused(host: TrustingHost, sent: Delivery | Sources | bytes, code: str, **options: object) -> str:
     """With `code`; nothing that a later delivery would be judged by has sunk. Returns the words."""
     before, held = host.floor(), host.held()
     refused = host.refusal(sent, **options)  # type: ignore[arg-type]
@@ -373,6 +375,25 @@ def test_a_signed_assignment_that_says_nonsense(fleet: Fleet, host: TrustingHost
     assert_refused(host, fleet.delivery(fleet.release(5)), "malformed")
 
 
+def test_an_assignment_that_is_signed_to_be_huge(fleet: Fleet, host: TrustingHost) -> None:
+    """It is refused for what is signed of it, before anybody asks for its bytes."""
+    sent = fleet.assign(fleet.release(5), 1)
+    fleet.assignment.put(release.assignment_target(HOST), bytes(release.FILE_LIMIT + 1))
+    fleet.assignment.publish()
+    part = fleet.assignment.copy()
+    part.contents.clear()
+    assert_refused(host, sent._replace(assignment=part.part()), "too_large")
+
+
+def test_a_source_that_gives_another_file_than_was_signed(fleet: Fleet, host: TrustingHost) -> None:
+    """A web server may; a delivery calls its files by their hash."""
+    sent = fleet.assign(fleet.release(5), 1)
+    [hashed] = sent.assignment.targets
+    swapped = {hashed: sent.assignment.targets[hashed].replace(b'"generation":1', b'"generation":2')}
+    tampered = sent._replace(assignment=sent.assignment._replace(targets=swapped))
+    assert_refused(host, sources.sent(tampered), "digest_mismatch")
+
+
 def test_a_signed_time_that_does_not_exist(fleet: Fleet, host: TrustingHost) -> None:
     assert_refused(host, fleet.assign(fleet.release(5), 1, issued="2026-13-41T00:00:00Z"), "malformed")
 
@@ -418,6 +439,17 @@ def test_an_assignment_that_was_not_accepted_can_be_tried_again(
     assert host.take(sent).generation == 11
 
 
+def test_what_was_verified_before_something_newer_was_accepted_is_not_accepted_after_it(
+    fleet: Fleet, host: TrustingHost, first: Published
+) -> None:
+    late = host.verify(fleet.assign(fleet.release(6), 11))
+    host.take(fleet.assign(fleet.release(7), 12))
+    with pytest.raises(HostError) as refused:
+        host.accept(late)
+    assert refused.value.code == "replayed"
+    assert host.floor().generation == 12
+
+
 def test_going_back_is_a_higher_generation_of_an_older_release(
     fleet: Fleet, host: TrustingHost, first: Published
 ) -> None:
@@ -460,6 +492,7 @@ def test_an_assignment_of_another_digest_than_was_released(fleet: Fleet, host: T
     forged = bundles.build("forged")
     sent = fleet.assign(fleet.release(5), 1, digest=forged.digest)
     assert_refused(host, sent._replace(bundle=forged.tar), "digest_mismatch")
+    assert_refused(host, sent._replace(bundle=None), "digest_mismatch")
 
 
 @pytest.mark.parametrize(
@@ -512,6 +545,7 @@ HOSTILE = {
     "absolute": "/etc/cron.d/x",
     "other folder": "policy/other/timestamp.json",
     "other repository": "director/metadata/timestamp.json",
+    "below a file": "policy/metadata/a.json/x",
     "deeper": "policy/metadata/a/timestamp.json",
     "no name": "policy/metadata/",
     "hidden": "policy/metadata/.timestamp.json",
