@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from http.client import HTTPException, HTTPResponse
 from typing import NamedTuple, Optional, Protocol
+from urllib.parse import quote
 
 from fleetbox.hostside.delivery import Delivery, Part
 
@@ -26,8 +27,8 @@ class Source(Protocol):
     def metadata(self, name: str) -> Iterable[bytes]:
         """A metadata file, `5.snapshot.json`."""
 
-    def target(self, path: str, sha256: str) -> Iterable[bytes]:
-        """A target of this path and hash."""
+    def target(self, path: str, sha256: str, *, prefixed: bool) -> Iterable[bytes]:
+        """A target of this path and hash; `prefixed`: the repository puts the hash before its name."""
 
 
 class Sources(NamedTuple):
@@ -46,24 +47,23 @@ class Sent(NamedTuple):
     def metadata(self, name: str) -> Iterable[bytes]:
         return _one(self.part.metadata, name)
 
-    def target(self, path: str, sha256: str) -> Iterable[bytes]:
+    def target(self, path: str, sha256: str, *, prefixed: bool) -> Iterable[bytes]:
         return _one(self.part.targets, sha256)
 
 
 class Web(NamedTuple):
-    """A repository on a web server; `hashed`: whether target files have their hash before their name."""
+    """A repository on a web server."""
 
     metadata_url: str
     targets_url: str = ""
-    hashed: bool = True
 
     def metadata(self, name: str) -> Iterable[bytes]:
         return _get(f"{self.metadata_url.rstrip('/')}/{name}")
 
-    def target(self, path: str, sha256: str) -> Iterable[bytes]:
+    def target(self, path: str, sha256: str, *, prefixed: bool) -> Iterable[bytes]:
         directory, slash, name = path.rpartition("/")
-        last = f"{sha256}.{name}" if self.hashed else name
-        return _get(f"{self.targets_url.rstrip('/')}/{directory}{slash}{last}")
+        last = f"{sha256}.{name}" if prefixed else name
+        return _get(f"{self.targets_url.rstrip('/')}/{quote(directory + slash + last)}")
 
 
 def sent(delivery: Delivery) -> Sources:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Optional
 
 from fleetbox.hostside import (
@@ -165,10 +166,10 @@ class Repository:
             raise self._refused(
                 "too_large", f"{target.path} has {target.length} bytes; at most {limit} are read"
             )
+        prefixed = bool(self._updater._trusted_set.root.consistent_snapshot)
         with self._refusals():
-            data = _bounded(
-                _found(self._source.target, target.path, target.sha256), target.path, target.length
-            )
+            chunks = _found(partial(self._source.target, prefixed=prefixed), target.path, target.sha256)
+            data = _bounded(chunks, target.path, target.length)
         if (len(data), hashlib.sha256(data).hexdigest()) != (target.length, target.sha256):
             raise self._refused("digest_mismatch", f"{target.path} is not what was signed")
         return data

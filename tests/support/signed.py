@@ -9,8 +9,21 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 
 from fleetbox.hostside import (
     delivery,
@@ -22,18 +35,6 @@ from fleetbox.hostside import (
     sources,
     trust_words,
     verify,
-)
-from fleetbox.hostside._vendor.securesystemslib.signer import CryptoSigner
-from fleetbox.hostside._vendor.tuf.api.metadata import (
-    DelegatedRole,
-    Delegations,
-    Metadata,
-    MetaFile,
-    Root,
-    Snapshot,
-    TargetFile,
-    Targets,
-    Timestamp,
 )
 from fleetbox.hostside.delivery import Delivery, Part
 from fleetbox.hostside.errors import Exit, HostError
@@ -186,7 +187,7 @@ class Repository:
 
 def quoted(role: str) -> str:
     """A role's name in a file's."""
-    return role.replace("/", "%2F")
+    return quote(role, "")
 
 
 class Published(NamedTuple):
