@@ -8,7 +8,7 @@ import click
 from fleetbox.cli import settings
 from fleetbox.cli.audit_verify import verify
 from fleetbox.cli.audit_words import line_of
-from fleetbox.cli.options import json_option, state_dir_option
+from fleetbox.cli.options import complete_hosts, json_option, state_dir_option
 from fleetbox.cli.output import print_json, say
 from fleetbox.errors import ExitCode, UsageError
 from fleetbox.hostside import chain
@@ -30,7 +30,7 @@ audit.add_command(verify)
 
 
 @audit.command("list", epilog="Example: fleetbox audit list --host gpu0001 --since 7d --event push")
-@click.option("--host", metavar="NAME", help="Only what was about this host.")
+@click.option("--host", metavar="NAME", shell_complete=complete_hosts, help="Only what was about this host.")
 @click.option("--since", metavar="7d|DATE", help="Only from then on: 30m, 12h, 7d, 2w ago, or a date (UTC).")
 @click.option("--event", metavar="EVENT", help="Only this event (push_begun), or all of a command (push).")
 @click.option(
@@ -73,7 +73,7 @@ def list_records(
 
 
 @audit.command("accept", epilog="Example: fleetbox audit accept gpu0001 --reason 'disk replaced'")
-@click.argument("host")
+@click.argument("host", shell_complete=complete_hosts)
 @click.option("--reason", required=True, metavar="TEXT", help="Why its trail is another one now.")
 @state_dir_option
 def accept(host: str, reason: str, state_dir: str | None) -> ExitCode:

@@ -25,6 +25,7 @@ from fleetbox.hostside.state import check_own
 _LOCK_WAIT_S = 10.0
 _LOCK_POLL_S = 0.01
 _FILE = re.compile(r"[0-9]{16}\.jsonl")
+_WINDOW = 16 * 1024  # bytes at the end of a file in which its last record is looked for first
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -136,15 +137,14 @@ class Trail:
         for name in reversed(names):
             with ExitStack() as stack:
                 fd = self._file(directory, name, os.O_RDONLY, stack)
-                lines = list(_lines([fd], [os.fstat(fd).st_size]))
-            if name == names[-1] and lines:
-                size, whole = sum(map(len, lines)), lines[-1].endswith(b"\n")
-            while lines:
-                record = chain.decode(lines[-1])
-                if record:
-                    return _End(record, damaged[::-1], whole, size)
-                damaged.append(lines.pop())
-        return _End(None, damaged[::-1], whole, size)
+                record, lines = _last(fd)
+                if name == names[-1]:
+                    size = os.fstat(fd).st_size
+                    whole = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
+            damaged = lines + damaged
+            if record:
+                return _End(record, damaged, whole, size)
+        return _End(None, damaged, whole, size)
 
     def _directory(self, stack: ExitStack) -> int:
         return _opened(self.path, _DIRECTORY, stack, path=self.path)
@@ -170,6 +170,23 @@ def _opened(
     except HostError as problem:
         raise _unsafe(problem.message) from None
     return fd
+
+
+def _last(fd: int) -> tuple[Record | None, list[bytes]]:
+    """The last record of a file and the lines after it, from as little of its end as shows them."""
+    size = os.fstat(fd).st_size
+    window = _WINDOW
+    while True:
+        begin = max(0, size - window)
+        lines = os.pread(fd, window, begin).split(b"\n")
+        lines = [*(line + b"\n" for line in lines[:-1]), *filter(None, lines[-1:])]
+        for at in range(len(lines) - 1, -1 if begin == 0 else 0, -1):  # the first may be the end of one
+            record = chain.decode(lines[at])
+            if record:
+                return record, lines[at + 1 :]
+        if begin == 0:
+            return None, lines
+        window *= 16
 
 
 def _repair(end: _End, now: str) -> tuple[bytes, Head | None]:

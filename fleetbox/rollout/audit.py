@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from fleetbox.rollout.journal import caller
 from fleetbox.rollout.outcome import HostOutcome
 
 _LIMITS = Limits(file=16 * 1024 * 1024, keep=None)
-_HOSTS_MAX = 10_000  # named at the beginning; the answers of more name themselves
+_NAMES_MAX = 256 * 1024  # characters of host names at the beginning; those of more are in the answers
+_TEXT_MAX = 2000
 SEEN = "host_trail_seen"
 ACCEPTED = "host_trail_accepted"
 
@@ -41,11 +43,11 @@ class AuditTrail:
         """Write one record, durably. Raises UsageError where that cannot be."""
         with _usable(self.path):
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return self._trail.append(event, fields)
+            return self._trail.append(event, {name: _cut(value) for name, value in fields.items()})
 
     def begin(self, verb: str, hosts: Sequence[str], **what: Any) -> "Command":
         """Record that a command begins: who, from where, `what`, to which hosts. Raises UsageError."""
-        named = {"hosts": list(hosts[:_HOSTS_MAX]), "count": len(hosts)}
+        named = {"hosts": _first(hosts), "count": len(hosts)}
         return Command(self, verb, self.record(f"{verb}_begun", **_who(), **named, **what).seq)
 
     def head(self) -> Head | None:
@@ -117,6 +119,16 @@ def _usable(path: Path) -> Iterator[None]:
         raise UsageError(
             f"the audit trail {path} cannot be used: {problem}", hint="choose another place with --state-dir"
         ) from problem
+
+
+def _cut(value: Any) -> Any:
+    return value[:_TEXT_MAX] if isinstance(value, str) else value
+
+
+def _first(hosts: Sequence[str]) -> list[str]:
+    """As many names as fit into a record."""
+    lengths = accumulate(len(host) for host in hosts)
+    return [host for host, length in zip(hosts, lengths, strict=True) if length <= _NAMES_MAX]
 
 
 def _who() -> dict[str, Any]:

@@ -85,6 +85,17 @@ def test_a_tear_in_the_note_about_a_tear_is_one_more(tmp_path: Path) -> None:
         assert seqs(whole) == list(range(1, last.seq + 1))
 
 
+def test_the_last_record_is_found_before_any_amount_of_damage(tmp_path: Path) -> None:
+    for size in (1, 10_000, 17_000, 300_000):
+        trail = trail_at(tmp_path / str(size))
+        head = trail.append("happened", {"text": "x" * 20_000})
+        add(files(trail)[0], b"y" * (size // 2) + b"\n" + b"z" * (size // 2))
+        assert trail.head() == head
+        assert trail.append("later", {}).seq == 3
+        assert seqs(trail) == [1, 2, 3]
+        assert [(p.code, p.grave) for p in problems(trail)] == [("torn", False)]
+
+
 def test_a_changed_last_record_is_followed_over_and_found(trail: Trail) -> None:
     for n in range(3):
         trail.append("happened", {"n": n})

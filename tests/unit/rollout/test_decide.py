@@ -8,7 +8,7 @@ from fleetbox.errors import ApplyFailed, ExitCode, TrustRefused, Unreachable, Us
 from fleetbox.facts import Gate
 from fleetbox.rollout import decide
 from fleetbox.rollout.answers import Activation, Failure, Status, read
-from fleetbox.rollout.outcome import HostOutcome, Outcome
+from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
 from fleetbox.transport import Completed
 
 SENT = "sha256:" + "a" * 64
@@ -27,6 +27,19 @@ def test_an_activation_tells_the_generation_and_what_was_before() -> None:
     end = _end(_answer(0, changed=True, generation=8, previous=7, digest=SENT, smoke=[], rolled_back=False))
     assert (end.outcome, end.generation, end.previous) == (Outcome.ACTIVATED, 8, 7)
     assert end.describe() == "activated generation 8"
+
+
+def test_where_the_trail_of_a_host_ends_is_kept_with_every_answer() -> None:
+    head = {"seq": 12, "hash": "c" * 64}
+    ends = [
+        _end(_answer(0, changed=True, generation=8, digest=SENT, audit=head)),
+        _end(_answer(0, changed=True, generation=8, digest=OTHER, audit=head)),
+        _end(_answer(5, error={"code": "smoke_failed", "message": "m"}, audit=head)),
+    ]
+    assert [end.audit for end in ends] == [TrailHead(12, "c" * 64)] * 3
+    assert _end(_answer(0, changed=True, generation=8, digest=SENT, audit=None)).audit is None
+    spoilt = {"seq": 0, "hash": "\x1b[31m"}
+    assert _end(_answer(0, changed=True, generation=8, digest=SENT, audit=spoilt)).reason == "bad_answer"
 
 
 def test_content_that_was_changed_on_the_host_is_not_replaced_in_silence() -> None:
