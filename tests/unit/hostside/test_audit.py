@@ -82,6 +82,8 @@ def test_a_long_trail_comes_in_pages_that_hold_all_of_it(
         found += [chain.from_json(entry) for entry in answer["entries"]]
         since, pages = answer["next"], pages + 1
     assert pages > 5
+    tear = audit.audit(places, Namespace(verify=False, since=11), io.BytesIO())["entries"][0]
+    assert tear["damaged"].keys() == {"bytes", "sha256", "torn"}, "what lies before a record comes with it"
     whole = [entry for entry in found if entry is not None]
     assert [entry.seq for entry in whole if not isinstance(entry, Damage)] == list(range(1, 32))
     assert [problem.code for problem in check(whole)] == ["torn"]

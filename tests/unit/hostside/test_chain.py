@@ -69,6 +69,19 @@ def test_any_added_record_is_found(at: int, line: bytes) -> None:
     assert grave([*LINES[:at], line, *LINES[at:]], END)
 
 
+@given(st.integers(0, 7))
+def test_a_record_that_was_put_in_the_place_of_another_is_found_by_the_next(at: int) -> None:
+    last = ROW[at - 1].head if at else None
+    forged = chain.encode(chain.next_record(last, TIME, "activated", {"of": "forged"}))
+    assert grave([*LINES[:at], forged, *LINES[at + 1 :]]) == {"changed"}
+
+
+def test_a_first_record_that_follows_another_is_no_beginning() -> None:
+    forged = chain.next_record(Head(0, "a" * 64), TIME, "activated", {})
+    assert forged.seq == 1
+    assert grave([chain.encode(forged)]) == {"changed"}
+
+
 @given(st.integers(0, 8), st.integers(1, 12))
 def test_a_trail_written_anew_from_any_record_on_is_found_by_a_head_that_was_kept(
     at: int, count: int

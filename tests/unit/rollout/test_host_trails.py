@@ -97,9 +97,15 @@ def test_an_answer_that_is_no_trail_is_a_failure(answers: Sequence[object]) -> N
     assert found(*answers).state is State.FAILED
 
 
-def test_a_trail_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("following", [range(2, 10_000), [1], [3, 2]])
+def test_a_trail_without_an_end_is_given_up(
+    following: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(host_trails, "_ENTRIES_MAX", 20)
-    assert found(*[page(ROW, n) for n in range(2, 100)]).state is State.FAILED
+    connection = Answering([page(ROW, n) for n in following])
+    one = host_trails.of_host("h1", connection, [])  # type: ignore[arg-type]
+    assert (one.state, "does not come to an end" in one.message) == (State.FAILED, True)
+    assert len(connection.asked) <= (4 if len(following) > 2 else len(following))
 
 
 def test_what_cannot_be_asked_is_told_apart() -> None:
