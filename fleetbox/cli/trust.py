@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from fleetbox.cli import settings, trust_keys
+from fleetbox.cli import settings, trust_anchor, trust_keys
 from fleetbox.cli.options import json_option, state_dir_option, yes_trust_option
 from fleetbox.cli.output import confirm, print_json, say
 from fleetbox.cli.passphrases import asker
@@ -20,7 +20,7 @@ def trust() -> None:
     """Show and change who may say what hosts run."""
 
 
-for command in trust_keys.COMMANDS:
+for command in (*trust_keys.COMMANDS, trust_anchor.anchor):
     trust.add_command(command)
 
 

@@ -10,7 +10,7 @@ Measured (two shared processors, Debian 12; docs/trust.md, Sizes): one host read
 hosts and 27 kB among 10,000; assigning a release to 10,000 hosts at once takes 5 s, to one of them 0.03 s.
 """
 
-from fleetbox.trust.authority import Authority, Proposal, opened
+from fleetbox.trust.authority import Authority, NotSetUp, Proposal, opened
 from fleetbox.trust.published import Published
 from fleetbox.trust.releases import Release
 from fleetbox.trust.roles import Lifetimes
@@ -19,6 +19,7 @@ from fleetbox.trust.trust import Trust, Unsigned
 __all__ = [
     "Authority",
     "Lifetimes",
+    "NotSetUp",
     "Proposal",
     "Published",
     "Release",

@@ -73,6 +73,10 @@ class Authority:
         """Whether there is anything for clients to see, in both repositories."""
         return all(View.exists(self.places.metadata(repository)) for repository in REPOSITORIES)
 
+    def roots(self) -> dict[str, tuple[bytes, ...]]:
+        """Every root of each repository, the newest last. Raises NotSetUp."""
+        return {repository: self.view(repository).roots for repository in REPOSITORIES}
+
     def moved_on(self) -> None:
         """Something was published: read it again when it is asked for."""
         self._views.clear()
@@ -221,9 +225,13 @@ def opened(
         ) from problem
 
 
-def not_set_up(places: Places) -> UsageError:
+class NotSetUp(UsageError):
     """There is nothing to sign or to show yet."""
-    return UsageError(
+
+
+def not_set_up(places: Places) -> NotSetUp:
+    """What to do about it."""
+    return NotSetUp(
         f"no trust was set up in {places.state_dir}, or it waits for signatures",
         hint="fleetbox init (docs/trust.md); fleetbox trust status says what it waits for",
     )
