@@ -44,7 +44,7 @@ def changing(state: State) -> Iterator[str]:
     """
     with suppress(FileExistsError):
         os.mkdir(_DIRECTORY, 0o755, dir_fd=state.root_fd)
-        os.fsync(state.root_fd)
+    os.fsync(state.root_fd)  # also where a run that was killed made it
     with opened(_DIRECTORY, dir_fd=state.root_fd) as fd:
         if os.geteuid() == 0:
             check_own(os.fstat(fd), f"{state.path}/{_DIRECTORY}")

@@ -94,5 +94,8 @@ def _get(url: str) -> Iterable[bytes]:
 
 def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
     with answer:
-        while chunk := answer.read(_CHUNK):
-            yield chunk
+        try:
+            while chunk := answer.read(_CHUNK):
+                yield chunk
+        except HTTPException as problem:
+            raise OSError(f"what was sent is no HTTP: {problem!r:.200}") from None

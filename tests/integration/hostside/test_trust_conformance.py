@@ -35,6 +35,8 @@ class Client:
         self.targets.mkdir()
         self.requests: list[str] = []
         self.endless: str | None = None
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
         self._trusted_root = folder / "initial_root.json"
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -80,7 +82,9 @@ class Client:
             def do_GET(self) -> None:
                 client.requests.append(self.path.lstrip("/"))
                 content = client.answer(self.path)
-                self.send_response(404 if content is None else 200)
+                self.send_response(client.status or (404 if content is None else 200))
+                for name, value in client.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content or b"")
                 if client.endless and client.endless in self.path:
@@ -413,6 +417,31 @@ def test_endless_data_ends_at_the_limit(client: Client, what: str) -> None:
     client.endless = what
     assert client.download("file") == 1
     assert client.downloaded() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (500, {}),
+        (301, {"Location": "file:///etc/passwd"}),
+        (200, {"Transfer-Encoding": "chunked"}),
+    ],
+    ids=["error", "sent elsewhere", "no HTTP"],
+)
+def test_a_server_that_misbehaves_ends_in_words(
+    client: Client, capsys: pytest.CaptureFixture[str], status: int, headers: dict[str, str]
+) -> None:
+    client.status, client.headers = status, headers
+    assert client.refresh() == 1
+    assert capsys.readouterr().err.startswith("conformance_client: ")
+    assert client.trusted() == {"root": 1}
+
+
+@pytest.mark.parametrize("url", ["file:///etc", "ftp://127.0.0.1", "", "http://127.0.0.1:1\r\nX: y"])
+def test_nothing_but_http_is_asked(client: Client, url: str) -> None:
+    client.url = url
+    assert client.refresh() == 1
+    assert client.trusted() == {"root": 1}
 
 
 # Delegations
