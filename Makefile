@@ -19,7 +19,7 @@ export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 # What `make demo` needs beside git, make and python3-venv, and what the tests need on top (README lists both).
 DEMO_PACKAGES := bubblewrap iproute2 mmdebstrap openssh-client
-TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs gcc libc6-dev openssh-server qemu-system-arm qemu-system-x86 qemu-utils shellcheck strace user-mode-linux
+TEST_PACKAGES := $(DEMO_PACKAGES) e2fsprogs gcc libc6-dev openssh-server openssl qemu-system-arm qemu-system-x86 qemu-utils shellcheck softhsm2 strace user-mode-linux
 
 PYTEST := $(BIN)/python -m pytest
 

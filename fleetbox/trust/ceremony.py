@@ -103,7 +103,10 @@ def check_threshold(name: str, signatories: Signatories) -> None:
     """Raises UsageError for a threshold that its keys cannot meet, or that no key needs to."""
     count = len({key.keyid for key in signatories.keys})
     if not 1 <= signatories.threshold <= count:
-        raise UsageError(f"{name}: a threshold of {signatories.threshold} of {count} key(s)")
+        raise UsageError(
+            f"{name}: a threshold of {signatories.threshold} of {count} key(s)",
+            hint="give more keys, or a lower one",
+        )
 
 
 def users_of(draft: Draft, keyid: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fleetbox.errors import UsageError
+from fleetbox.hostside.delivery import Delivery, Part, part
 from fleetbox.hostside.manifest import BUNDLE_LIMIT
 from fleetbox.hostside.release import (
     ASSIGNMENT_REPOSITORY,
@@ -84,6 +85,14 @@ class Published:
         files |= self._metadata(ASSIGNMENT_REPOSITORY, self._assignment, assignment_root, (holder,))
         return files | self._target(ASSIGNMENT_REPOSITORY, self._assignment, holder, assignment_target(host))
 
+    def delivery_for(
+        self, host: str, *, bundle: bytes | None, policy_root: int = 1, assignment_root: int = 1
+    ) -> Delivery:
+        """What a push sends to a host: those files, and the bundle unless the host has it (None)."""
+        files = self.metadata_for(host, policy_root=policy_root, assignment_root=assignment_root)
+        parts = {repository: _part(repository, files) for repository in REPOSITORIES}
+        return Delivery(parts[POLICY_REPOSITORY], parts[ASSIGNMENT_REPOSITORY], bundle)
+
     def _metadata(
         self, repository: str, view: View, root: int, delegated: tuple[str, ...]
     ) -> Iterator[tuple[str, bytes]]:
@@ -97,3 +106,12 @@ class Published:
         folder = self._places.targets(repository)
         file = target_path(folder, view.targets(role).signed.targets[path])
         return {str(file.relative_to(self._places.trust)): durable.read(file, BUNDLE_LIMIT)}
+
+
+def _part(repository: str, files: dict[str, bytes]) -> Part:
+    """The files of one repository, called as a delivery calls them."""
+    metadata, targets = (f"{repository}/{kind}/" for kind in Part._fields)
+    return part(
+        {name.removeprefix(metadata): data for name, data in files.items() if name.startswith(metadata)},
+        [data for name, data in files.items() if name.startswith(targets)],
+    )
