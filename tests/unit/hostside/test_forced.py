@@ -89,6 +89,7 @@ def test_what_is_allowed_is_taken_word_for_word_with_sudo_or_without(command: st
         f"{PROGRAM} -h",
         f"{PROGRAM} rollback --to 0",
         f"{PROGRAM} rollback --to ²",
+        f"{PROGRAM} rollback --to 1\u0662",
         f"{PROGRAM} rollback --to=7",
         f"{PROGRAM} rollback --to 1234567890",
         f"{PROGRAM} gc --keep 2",
@@ -175,6 +176,7 @@ def test_a_refusal_is_short_safe_to_show_and_says_why() -> None:
     assert said.isprintable()
     assert "it replaces this program" in refused(f"{PROGRAM} install").message
     assert "asked for nothing" in refused(None).message
+    assert "asked for nothing" in refused("").message
 
 
 # -- through the frame --------------------------------------------------------------------------------
