@@ -238,6 +238,22 @@ def test_a_change_that_something_overtook_is_not_published(offline) -> None:
     assert offline.find_release(digest_of(b"1")) is None
 
 
+def test_a_change_that_would_leave_something_unsigned_is_not_published(offline, client_of) -> None:
+    """Each is fine by itself: one takes a key away, the other has just been signed by it."""
+    client, leaver = client_of(offline), CryptoSigner.generate_ed25519()
+    keyid = leaver.public_key.keyid
+    came = offline.edit("add", lambda d, _: ceremony.add(d, leaver.public_key, ["targets"], None))
+    assert signed_by(offline, came, *offline.root.signers[:2]).published
+    leaves = offline.edit("revoke", lambda d, _: ceremony.replace(d, keyid, None))
+    assert {place.role for place in leaves.change.documents} == {"root"}
+    who = local_key(offline, "research")
+    team = offline.edit("team", lambda d, _: ceremony.delegate(d, "research", who))
+    assert signed_by(offline, team, leaver, offline.policy.signers[0]).published
+    with pytest.raises(TrustRefused, match="targets was signed by keys that this change takes away"):
+        signed_by(offline, leaves, *offline.root.signers[:2])
+    assert client.floor() == 1
+
+
 def test_a_signature_of_a_stranger_or_over_something_else_is_not_joined(offline) -> None:
     with pytest.raises(Unsigned) as waits:
         released(offline, b"1")
