@@ -93,6 +93,7 @@ class Confirmation(Answer):
 
     generation: Number
     digest: Digest
+    audit: Head | None = None
 
 
 class Generation(Answer):

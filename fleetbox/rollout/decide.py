@@ -44,9 +44,10 @@ def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None
 
 def of_confirmation(activated: HostOutcome, answer: Confirmation | Failure) -> HostOutcome:
     """The end of an activation, by what its confirmation came to."""
+    audit = _trail_head(answer.audit) or activated.audit
     if not isinstance(answer, Failure):
-        return activated
-    end = of_failure(activated.host, answer)
+        return replace(activated, audit=audit)
+    end = replace(of_failure(activated.host, answer), audit=audit)
     if answer.code in _SUPERSEDED:
         return replace(end, outcome=Outcome.SUPERSEDED)
     return end
@@ -61,6 +62,7 @@ def unconfirmed(activated: HostOutcome, error: FleetboxError) -> HostOutcome:
         message=f"activated, but it did not answer to a new connection, so it goes back by itself: {error}",
         hint=error.hint or f"push again when it answers: fleetbox doctor {activated.host}",
         previous=activated.previous,
+        audit=activated.audit,
     )
 
 

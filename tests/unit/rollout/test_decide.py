@@ -7,7 +7,7 @@ import pytest
 from fleetbox.errors import ApplyFailed, ExitCode, TrustRefused, Unreachable, UsageError
 from fleetbox.facts import Gate
 from fleetbox.rollout import decide
-from fleetbox.rollout.answers import Activation, Failure, Status, read
+from fleetbox.rollout.answers import Activation, Confirmation, Failure, Status, read
 from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
 from fleetbox.transport import Completed
 
@@ -40,6 +40,21 @@ def test_where_the_trail_of_a_host_ends_is_kept_with_every_answer() -> None:
     assert _end(_answer(0, changed=True, generation=8, digest=SENT, audit=None)).audit is None
     spoilt = {"seq": 0, "hash": "\x1b[31m"}
     assert _end(_answer(0, changed=True, generation=8, digest=SENT, audit=spoilt)).reason == "bad_answer"
+
+
+def test_a_confirmation_tells_a_later_end_of_the_trail_or_leaves_the_one_before() -> None:
+    first, later = TrailHead(12, "c" * 64), {"seq": 13, "hash": "d" * 64}
+    activated = HostOutcome(host="h1", outcome=Outcome.ACTIVATED, audit=first)
+    for model, rest in [
+        (Confirmation, {"generation": 8, "digest": SENT}),
+        (Failure, {"code": "too_late", "message": ""}),
+    ]:
+        ends = [
+            decide.of_confirmation(activated, model.model_validate({**rest, "audit": said}))
+            for said in (later, None)
+        ]
+        assert [end.audit for end in ends] == [TrailHead(13, "d" * 64), first]
+    assert decide.unconfirmed(activated, Unreachable("gone")).audit == first
 
 
 def test_content_that_was_changed_on_the_host_is_not_replaced_in_silence() -> None:
