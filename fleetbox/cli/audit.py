@@ -1,6 +1,7 @@
 """`fleetbox audit`: who changed which hosts, what each answered, and whether that record is still whole."""
 
 import re
+from collections import deque
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -13,6 +14,7 @@ from fleetbox.cli.output import print_json, say
 from fleetbox.errors import ExitCode, UsageError
 from fleetbox.hostside import chain
 from fleetbox.hostside.chain import Record
+from fleetbox.hostside.chain_check import Counted
 from fleetbox.rollout import host_trails
 from fleetbox.rollout.audit import ACCEPTED, AuditTrail, unended
 from fleetbox.rollout.journal import caller
@@ -50,25 +52,28 @@ def list_records(
     """List what was done from here, the newest last. No host is contacted."""
     begin = _time(since) if since else ""
     trail = AuditTrail(settings.load(state_dir=state_dir).state_dir)
+    chosen: deque[Record] = deque(maxlen=count)
     with trail.entries() as row:
-        entries = list(row)
-    records = [entry for entry in entries if isinstance(entry, Record)]
-    open_ones = unended(records)
-    chosen = [
-        record
-        for record in records
-        if record.time >= begin and (host is None or _is_about(record, host)) and _is_kind(record, event)
-    ][-count:]
+        seen = Counted(row)
+        for record in (entry for entry in seen if isinstance(entry, Record)):
+            if record.time >= begin and (host is None or _is_about(record, host)) and _is_kind(record, event):
+                chosen.append(record)
+    with trail.entries() as row:
+        open_ones = unended(entry for entry in row if isinstance(entry, Record))
     if as_json:
         shown = [chain.as_json(record) for record in chosen]
         left = [record.seq for record in chosen if record.seq in open_ones]
         print_json({"schema_version": 1, "records": shown, "not_ended": left})
     for record in chosen if not as_json else ():
         click.echo(line_of(record, ended=record.seq not in open_ones))
-    if len(records) < len(entries):
+    if seen.damages:
         say("the trail holds damaged bytes: fleetbox audit verify says more")
     if not chosen:
-        say("nothing of that kind was recorded" if records else f"nothing was recorded in {trail.path} yet")
+        say(
+            "nothing of that kind was recorded"
+            if seen.records
+            else f"nothing was recorded in {trail.path} yet"
+        )
     return ExitCode.OK if chosen else ExitCode.USAGE
 
 

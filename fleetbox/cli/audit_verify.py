@@ -1,7 +1,7 @@
 """`fleetbox audit verify`: the trail of this machine, and those of hosts against what was seen of them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -14,8 +14,8 @@ from fleetbox.errors import ExitCode, UsageError, worst
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import chain
-from fleetbox.hostside.chain import Entry, Head, Record
-from fleetbox.hostside.chain_check import Problem, check
+from fleetbox.hostside.chain import Head
+from fleetbox.hostside.chain_check import Counted, Problem, check
 from fleetbox.rollout import host_trails
 from fleetbox.rollout.audit import SEEN, AuditTrail
 from fleetbox.rollout.execute import each
@@ -27,11 +27,12 @@ _PROBLEMS_SHOWN = 20
 
 
 class _Own(NamedTuple):
-    """The trail of this machine: its entries, its last record, and what is wrong with it."""
+    """The trail of this machine: how many records, the last one, what is wrong, what it knows of hosts."""
 
-    entries: list[Entry]
+    records: int
     head: Head | None
     problems: list[Problem]
+    known: dict[str, list[Head]]
 
     @property
     def grave(self) -> bool:
@@ -64,22 +65,22 @@ def verify(
     hosts = fleet_inventory.load(chosen.inventory, limit) if inventory or limit else ()
     trail = AuditTrail(chosen.state_dir)
     own = _own(trail, expected)
-    found = _ask(hosts, host_trails.known_heads(own.entries), chosen.forks) if hosts else []
+    found = _ask(hosts, own.known, chosen.forks) if hosts else []
     code = _exit_code(own, found)
-    _note(trail, found, own.entries)
+    _note(trail, found, own.known)
     head = f"{own.head.seq}:{own.head.hash}" if own.head else None
     if as_json:
         print_json(
             {
                 "schema_version": 1,
                 "exit_code": int(code),
-                "records": sum(isinstance(entry, Record) for entry in own.entries),
+                "records": own.records,
                 "head": head,
                 "problems": [problem._asdict() for problem in own.problems],
                 "hosts": [_host_json(one) for one in found],
             }
         )
-    elif own.entries:
+    elif own.head or own.problems:
         click.echo(f"{trail.path}: {'tampered' if own.grave else 'whole'}, ends with {head or 'nothing'}")
     _say_problems("this machine", own.problems)
     for one in found:
@@ -90,10 +91,12 @@ def verify(
 
 
 def _own(trail: AuditTrail, expected: Sequence[Head]) -> _Own:
+    """Gone through twice, since a trail of years is larger than what should be held of it."""
     with trail.entries() as row:
-        entries = list(row)
-    last = next((entry for entry in reversed(entries) if isinstance(entry, Record)), None)
-    return _Own(entries, last.head if last else None, check(entries, expected))
+        seen = Counted(row)
+        problems = check(seen, expected)
+    with trail.entries() as row:
+        return _Own(seen.records, seen.head, problems, host_trails.known_heads(row))
 
 
 def _ask(hosts: Sequence[Host], known: dict[str, list[Head]], forks: int) -> list[HostTrail]:
@@ -127,9 +130,8 @@ def _exit_code(own: _Own, found: Sequence[HostTrail]) -> ExitCode:
     return worst([own_code, *(one.state.exit_code for one in found)])
 
 
-def _note(trail: AuditTrail, found: Iterable[HostTrail], entries: Iterable[Entry]) -> None:
+def _note(trail: AuditTrail, found: Iterable[HostTrail], known: Mapping[str, list[Head]]) -> None:
     """Keep how far each whole trail goes, where that is news."""
-    known = host_trails.known_heads(entries)
     for one in found:
         if one.state is State.WHOLE and one.head and one.head not in known.get(one.host, ()):
             trail.record(SEEN, host=one.host, audit=one.head._asdict())

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from fleetbox.hostside import chain, paths
 from fleetbox.hostside.chain import Damage, Entry, Head
-from fleetbox.hostside.chain_check import check
+from fleetbox.hostside.chain_check import Counted, check
 from fleetbox.hostside.errors import Exit, HostError, storage_errors
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import readable_by_all
@@ -99,18 +99,11 @@ def _from(row: Iterable[Entry], since: int) -> Iterator[Entry]:
 
 
 def _verified(places: Places) -> dict[str, Any]:
-    last: list[Head] = []
-
-    def seen(row: Iterable[Entry]) -> Iterator[Entry]:
-        for entry in row:
-            if not isinstance(entry, Damage):
-                last[:] = [entry.head]
-            yield entry
-
     with _trail(places).entries() as row:
-        problems = check(seen(row))
+        seen = Counted(row)
+        problems = check(seen)
     answer = {
-        "head": last[0]._asdict() if last else None,
+        "head": seen.head._asdict() if seen.head else None,
         "problems": [problem._asdict() for problem in problems[:_PROBLEMS_MAX]],
     }
     grave = [problem for problem in problems if problem.grave]

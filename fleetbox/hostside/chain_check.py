@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from fleetbox.hostside.chain import BEGINNING, REPAIRED, ROTATED, Damage, Entry, Head, Record
@@ -14,6 +14,25 @@ class Problem(NamedTuple):
     code: str
     message: str
     grave: bool = True
+
+
+class Counted:
+    """A row that knows, once it was gone through, how much it held, and the `head` of its last record."""
+
+    def __init__(self, row: Iterable[Entry]) -> None:
+        self._row = row
+        self.records = 0
+        self.damages = 0
+        self.head: Head | None = None
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self._row:
+            if isinstance(entry, Damage):
+                self.damages += 1
+            else:
+                self.records += 1
+                self.head = entry.head
+            yield entry
 
 
 def check(row: Iterable[Entry], known: Iterable[Head] = ()) -> list[Problem]:

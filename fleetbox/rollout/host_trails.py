@@ -4,7 +4,7 @@ Root on a host can write its trail anew, but not so that it still holds the reco
 here: each answer to a push carries the newest, and each `fleetbox audit verify` notes it again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from fleetbox.errors import ApplyFailed, ExitCode, TrustRefused, Unreachable
 from fleetbox.hostside import chain
 from fleetbox.hostside.chain import Entry, Head, Record
-from fleetbox.hostside.chain_check import Problem, check
+from fleetbox.hostside.chain_check import Counted, Problem, check
 from fleetbox.rollout import calls
 from fleetbox.rollout.answers import Failure
 from fleetbox.rollout.audit import ACCEPTED
@@ -81,18 +81,17 @@ def known_heads(row: Iterable[Entry]) -> dict[str, list[Head]]:
 
 def of_host(host: str, transport: Transport, known: Iterable[Head]) -> HostTrail:
     """Fetch the trail of a host and hold it against what is known of it."""
-    row = fetch(transport)
-    if isinstance(row, Failure):
-        return HostTrail(host=host, state=State.FAILED, message=row.message, hint=row.hint)
-    heads = sorted(set(known))
-    problems = tuple(check(row, heads))
-    records = [entry for entry in row if isinstance(entry, Record)]
+    heads, row = sorted(set(known)), Counted(fetch(transport))
+    try:
+        problems = tuple(check(row, heads))
+    except _NoTrail as none:
+        return HostTrail(host=host, state=State.FAILED, message=none.why.message, hint=none.why.hint)
     grave = [problem.message for problem in problems if problem.grave]
-    state = State.TAMPERED if grave else State.WHOLE if records else State.EMPTY
+    state = State.TAMPERED if grave else State.WHOLE if row.head else State.EMPTY
     return HostTrail(
         host=host,
         state=state,
-        head=records[-1].head if records else None,
+        head=row.head,
         known=len(heads),
         problems=problems,
         message=(grave or [problem.message for problem in problems] or [""])[0],
@@ -112,27 +111,37 @@ def of_error(host: str, error: Exception) -> HostTrail:
     return HostTrail(host=host, state=state, message=message, hint=getattr(error, "hint", ""))
 
 
-def fetch(transport: Transport) -> list[Entry] | Failure:
-    """The whole trail, page by page, in bounds."""
-    row: list[Entry] = []
+class _NoTrail(Exception):
+    """The host gives none, or what it gives is none."""
+
+    def __init__(self, why: Failure) -> None:
+        super().__init__(why.message)
+        self.why = why
+
+
+def fetch(transport: Transport) -> Iterator[Entry]:
+    """The whole trail; of many hosts at once, so never more than a page of it is held. Raises `_NoTrail`."""
     since: int | None = 1
+    count = 0
     while since is not None:
         page = calls.audit(transport, since)
         if isinstance(page, Failure):
-            return page
-        entries = [chain.from_json(entry) for entry in page.entries]
-        row += [entry for entry in entries if entry is not None]
-        if None in entries:
-            return _nonsense("it holds something that is neither a record nor damage")
-        if len(row) > _ENTRIES_MAX or (page.next is not None and page.next <= since):
-            return _nonsense("it does not come to an end")
+            raise _NoTrail(page)
+        count += len(page.entries)
+        for said in page.entries:
+            entry = chain.from_json(said)
+            if entry is None:
+                raise _nonsense("it holds something that is neither a record nor damage")
+            yield entry
+        if count > _ENTRIES_MAX or (page.next is not None and page.next <= since):
+            raise _nonsense("it does not come to an end")
         since = page.next
-    return row
 
 
-def _nonsense(problem: str) -> Failure:
+def _nonsense(problem: str) -> _NoTrail:
     hint = "ansible-playbook site.yml installs the program again; if that does not help, distrust the host"
-    return Failure(code="bad_answer", message=f"the trail that the host sent is none: {problem}", hint=hint)
+    what = f"the trail that the host sent is none: {problem}"
+    return _NoTrail(Failure(code="bad_answer", message=what, hint=hint))
 
 
 def _head(said: Any) -> Head | None:
