@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from fleetbox.hostside import manifest, release, trust_words, ustar
@@ -46,17 +46,6 @@ class Delivery(NamedTuple):
 def part(metadata: dict[str, bytes], targets: list[bytes]) -> Part:
     """A part from its files."""
     return Part(dict(metadata), {hashlib.sha256(data).hexdigest(): data for data in targets})
-
-
-def gather(files: Mapping[str, bytes], bundle: bytes | None = None) -> Delivery:
-    """A delivery of files by their path in the repositories: `policy/metadata/…`, `assignment/targets/…`."""
-    parts = []
-    for repository in Delivery._fields[:2]:
-        below = f"{repository}/metadata/"
-        metadata = {name[len(below) :]: data for name, data in files.items() if name.startswith(below)}
-        targets = [data for name, data in files.items() if name.startswith(f"{repository}/targets/")]
-        parts.append(part(metadata, targets))
-    return Delivery(parts[0], parts[1], bundle)
 
 
 def write(delivery: Delivery) -> bytes:

@@ -79,7 +79,7 @@ class Verified(NamedTuple):
 
 
 def verify(places: Places, state: State, sources: Sources, *, wall: datetime | None = None) -> Verified:
-    """What was sent, if this host takes it; nothing that is enforced changes. `wall` is its signed_time.
+    """What was sent, if this host takes it; nothing that is enforced changes. `wall` is its clock.
 
     Raises `HostError` with exit 6 and a code of `trust_words.REFUSALS`, or with what the disk refuses.
     """

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fleetbox.hostside import delivery, paths, payload, signed_time
 from fleetbox.hostside.delivery import Delivery
+from fleetbox.trust import Trust
+from tests.support import bundles
 from tests.support.hosts.host import Host
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
@@ -56,11 +59,16 @@ def host(request: pytest.FixtureRequest, lab: Lab, fleet: Fleet) -> Iterator[Hos
     [host] = lab.up(HostSpec.of(f"trust-{request.param}", suite=request.param))
     into = f"umask 022; mkdir -p {paths.PREFIX} {paths.ANCHORS}; tar -x -C {paths.PREFIX}"
     host.exec(["sh", "-euc", into], data=payload.archive())
-    for name in ("policy", "assignment"):
-        host.put(paths.anchor(name), getattr(fleet, name).anchor())
+    anchor(host, {name: getattr(fleet, name).anchor() for name in ("policy", "assignment")})
     host.put(paths.HOST_CONFIG, json.dumps({"host_id": HOST}).encode())
     yield host
     lab.down(host)
+
+
+def anchor(host: Host, roots: dict[str, bytes]) -> None:
+    """What the roles install."""
+    for name, data in roots.items():
+        host.put(paths.anchor(name), data)
 
 
 def verified(host: Host, sent: Delivery) -> dict[str, object]:
@@ -94,3 +102,20 @@ def test_forged_signatures_are_refused_by_the_same_code(host: Host, fleet: Fleet
     assert verified(host, sent)["generation"] == 11
     assert verified(host, sent._replace(bundle=b"x"))["refused"] == "digest_mismatch"
     assert verified(host, fleet.assign(published, 9))["refused"] == "replayed"
+
+
+def test_what_a_control_machine_signs_is_taken_for_its_own_fleet_alone(
+    host: Host, fleet: Fleet, tmp_path: Path
+) -> None:
+    trust = Trust(tmp_path, now=lambda: NOW)
+    trust.create()
+    built = bundles.build("signed")
+    release = trust.add_release(built.tar, digest=built.digest)
+    trust.assign({HOST: (release, built.digest)})
+    sent = trust.published().delivery_for(HOST, bundle=built.tar)
+    assert verified(host, sent)["refused"] == "wrong_key"
+    host.exec(["rm", "-r", paths.TRUST, paths.FLOOR])
+    anchor(host, trust.published().anchor())
+    assert verified(host, sent)["generation"] == 1
+    host.exec(["rm", "-r", paths.TRUST, paths.FLOOR])
+    anchor(host, {name: getattr(fleet, name).anchor() for name in ("policy", "assignment")})
