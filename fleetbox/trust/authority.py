@@ -5,7 +5,7 @@ begun. A change is kept in a file before it is published, so whatever stops it, 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,8 +140,10 @@ class Authority:
             durable.sweep(private)
         for one in self.pending().values():
             if not change.needs(one) and not self.stale(one):
-                self._publish(one)
-                self.drop(one)
+                # What may not be published stays, for `status` to show and `drop` to take away.
+                with suppress(TrustRefused):
+                    self._publish(one)
+                    self.drop(one)
 
     def stale(self, chosen: Change) -> bool:
         """Whether a change no longer follows what is in force, because another was published first."""

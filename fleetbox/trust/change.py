@@ -63,7 +63,7 @@ def needs(change: Change) -> tuple[Need, ...]:
     """What is missing until the change may be published; empty when nothing is."""
     found = []
     for place, metadata in change.documents.items():
-        results = _results(change, place, metadata)
+        results = list(_results(change, place, metadata))
         missing = max(result.missing for result in results)
         if missing:
             keys = {keyid: key for result in results if not result for keyid, key in result.unsigned.items()}

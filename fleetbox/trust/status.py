@@ -46,7 +46,7 @@ class Missing(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A pending change. `stale`: another was published first; it can only be dropped."""
+    """A pending change. `stale`: it does not follow what is in force now, and can only be dropped."""
 
     id: str
     summary: str
@@ -145,4 +145,4 @@ def _waiting(authority: Authority, one: Change) -> Waiting:
         for need in change.needs(one)
     )
     file = str(authority.places.pending / f"{one.id}.json")
-    return Waiting(one.id, one.summary, one.made, file, authority.stale(one), missing)
+    return Waiting(one.id, one.summary, one.made, file, authority.stale(one) or not missing, missing)

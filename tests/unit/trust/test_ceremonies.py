@@ -17,6 +17,7 @@ from fleetbox.trust.describe import describe
 from fleetbox.trust.publish import Update, publish
 from fleetbox.trust.roles import Signatories
 from fleetbox.trust.signers import nobody
+from fleetbox.trust.status import status
 from tests.unit.trust.conftest import key_named, local_key, released, three_keys
 
 
@@ -91,7 +92,9 @@ def test_two_of_three_sign_a_release_on_other_machines(offline, client_of) -> No
         offline.add_release(b"b", digest=digest_of(b"b"))
     assert offline.find_release(digest_of(b"b")) is None
     proposal = waits.value.proposal
-    assert [(need.place.role, need.missing) for need in needs(proposal.change)] == [("team-default", 2)]
+    (need,) = needs(proposal.change)
+    assert (need.place.role, need.missing) == ("team-default", 2)
+    assert {key.keyid for key in need.keys} == {s.public_key.keyid for s in offline.policy.signers}
     first = signed_by(offline, proposal, offline.policy.signers[1])
     assert [need.missing for need in needs(first.change)] == [1]
     assert signed_by(offline, proposal, offline.policy.signers[2]).published
@@ -251,6 +254,13 @@ def test_a_change_that_would_leave_something_unsigned_is_not_published(offline, 
     assert signed_by(offline, team, leaver, offline.policy.signers[0]).published
     with pytest.raises(TrustRefused, match="targets was signed by keys that this change takes away"):
         signed_by(offline, leaves, *offline.root.signers[:2])
+    assert client.floor() == 1
+    with offline.opened() as authority:
+        assert [one.stale for one in status(authority).pending] == [True]
+    offline.drop(leaves.change.id)
+    again = offline.edit("revoke", lambda d, _: ceremony.replace(d, keyid, None))
+    everybody = (*offline.root.signers, *offline.policy.signers)
+    assert signed_by(offline, again, *everybody).published
     assert client.floor() == 1
 
 
