@@ -6,7 +6,7 @@ over the connection that activated, and their failure does not undo what the cri
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,11 +39,12 @@ from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import paths
 from fleetbox.policy import Mode, PolicyInvalid, ResolvedPolicy, Violation, load_policy
-from fleetbox.rollout import push
+from fleetbox.rollout import push, shipment
 from fleetbox.rollout.audit import AuditTrail
 from fleetbox.rollout.calls import Terms
 from fleetbox.rollout.fallback import not_narrower_than
 from fleetbox.rollout.journal import Journal
+from fleetbox.rollout.shipment import Plain, Shipments
 from fleetbox.rollout.verified import VerifiedPush, exit_code, intent_of, remember
 
 
@@ -56,6 +57,7 @@ class _Job:
     hosts: tuple[Host, ...]
     selection: str
     settings: Settings
+    is_signed: bool
 
 
 @click.command(epilog="Example: fleetbox push-policy policies/gpu-workstation.yml -l gpu_vms --check --diff")
@@ -104,7 +106,8 @@ def push_policy(
     _refuse_uncheckable(policies)
     sent = bundle.build(policies, {policy.name: expect.checks_for(policy) for policy in policies})
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
-    job = _Job(policies, sent, fleet_inventory.load(chosen.inventory, limit), limit or "", chosen)
+    hosts = fleet_inventory.load(chosen.inventory, limit)
+    job = _Job(policies, sent, hosts, limit or "", chosen, shipment.is_set_up(chosen.state_dir))
     say(_headline(job))
     if check or diff:
         ending, different = _preview(job, diff=diff)
@@ -174,7 +177,8 @@ def _refuse_uncheckable(policies: Sequence[ResolvedPolicy]) -> None:
 def _headline(job: _Job) -> str:
     first, *others = (policy.name for policy in job.policies)
     names = ", ".join([f"{first} (default)" if others else first, *others])
-    return f"push {names}  bundle {job.bundle.digest[:19]}, unsigned  {len(job.hosts)} host(s)"
+    signed = "signed" if job.is_signed else "unsigned (fleetbox init sets trust up)"
+    return f"push {names}  bundle {job.bundle.digest[:19]}, {signed}  {len(job.hosts)} host(s)"
 
 
 def _preview(job: _Job, *, diff: bool) -> tuple[Ending, tuple[Difference, ...]]:
@@ -192,6 +196,7 @@ def _activate(job: _Job, terms: Terms, *, verify: bool) -> tuple[Ending, Run | N
     """Push to all hosts and keep what came of it: the journal, what to verify from now on, the results."""
     intent = intent_of(job.policies[0])
     journal, store = Journal(job.settings.state_dir), Store(job.settings.results_url)
+    shipments = _shipments(job, not_narrower_than(journal, job.policies))
     entry = journal.begin("push", bundle=job.bundle.digest, policies=job.policies)
     command = AuditTrail(job.settings.state_dir).begin(
         "push",
@@ -200,8 +205,7 @@ def _activate(job: _Job, terms: Terms, *, verify: bool) -> tuple[Ending, Run | N
         policies=[{"name": policy.name, "digest": policy.digest} for policy in job.policies],
         selection=job.selection,
     )
-    terms = replace(terms, not_narrower_than=not_narrower_than(journal, job.policies))
-    work = VerifiedPush(job.bundle, intent, terms)
+    work = VerifiedPush(shipments, intent, terms)
     ending = run_on(job.hosts, work if verify else work.push, forks=job.settings.forks, command=command)
     code, run = ending.exit_code, None
     remember(store, intent, job.bundle.digest, ending.outcomes)
@@ -214,6 +218,16 @@ def _activate(job: _Job, terms: Terms, *, verify: bool) -> tuple[Ending, Run | N
     journal.close()
     store.close()
     return ending, run, code
+
+
+def _shipments(job: _Job, safe: tuple[str, ...]) -> Shipments:
+    """What goes to the hosts; signing comes before any of them is contacted. Raises TrustRefused."""
+    if not job.is_signed:
+        return Plain(job.bundle, safe)
+    desk = shipment.opened(job.settings.state_dir)
+    release = desk.release(job.bundle, safe, [host.name for host in job.hosts])
+    say(f"release {release}, assigned to {len(job.hosts)} host(s)")
+    return desk
 
 
 def _show_matrix(run: Run, *, aside: bool) -> None:
@@ -242,7 +256,7 @@ def _tell(
                 **ending.as_json(),
                 "exit_code": int(code),
                 "bundle": job.bundle.digest,
-                "signed": False,
+                "signed": job.is_signed,
                 "policies": [{"name": policy.name, "digest": policy.digest} for policy in job.policies],
                 "conformance": json.loads(json_report.export(run)) if run else None,
                 **more,

@@ -22,11 +22,12 @@ from fleetbox.cli.settings import Settings
 from fleetbox.conformance.store import Store
 from fleetbox.errors import ExitCode
 from fleetbox.fleet import inventory as fleet_inventory
+from fleetbox.rollout import shipment
 from fleetbox.rollout.audit import AuditTrail
 from fleetbox.rollout.calls import Terms
 from fleetbox.rollout.journal import Journal
 from fleetbox.rollout.outcome import HostOutcome
-from fleetbox.rollout.push import roll_back
+from fleetbox.rollout.push import roll_back, roll_back_signed
 from fleetbox.rollout.verified import ENFORCED, intent_of, remember
 
 
@@ -67,12 +68,16 @@ def rollback(
     where = f"generation {to}" if to else "the generation before"
     confirm(f"Go back to {where} on {len(hosts)} host(s)?", yes=yes)
     terms = Terms(confirm_within=confirm_within, clear_quarantine=clear_quarantine)
+    if shipment.is_set_up(chosen.state_dir):
+        work = partial(roll_back_signed, to=to, desk=shipment.opened(chosen.state_dir), terms=terms)
+    else:
+        work = partial(roll_back, to=to, terms=terms)
     journal = Journal(chosen.state_dir)
     entry = journal.begin("rollback", bundle=None)
     command = AuditTrail(chosen.state_dir).begin(
         "rollback", [host.name for host in hosts], to=to, selection=limit or ""
     )
-    ending = run_on(hosts, partial(roll_back, to=to, terms=terms), forks=chosen.forks, command=command)
+    ending = run_on(hosts, work, forks=chosen.forks, command=command)
     code = end(command, ending.exit_code)
     journal.end(entry, ending.outcomes, code)
     _remember(journal, chosen, ending.outcomes)

@@ -103,9 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add = {verb: verbs.add_parser(verb, help=text, allow_abbrev=False) for verb, text in _HELP.items()}
     add["facts"].add_argument("--for-ansible", action="store_true", help="never fail: errors become the fact")
-    for verb in ("stage", "activate"):
-        add[verb].add_argument("digest", type=_digest, metavar="sha256:HEX")
+    add["stage"].add_argument("digest", type=_digest, metavar="sha256:HEX")
+    add["activate"].add_argument("digest", type=_digest, nargs="?", metavar="sha256:HEX")
     add["activate"].add_argument("--bundle", choices=["-"], help="the bundle comes on stdin")
+    add["activate"].add_argument(
+        "--delivery", choices=["-"], help="what is signed for this host, with or without the bundle, on stdin"
+    )
     add["rollback"].add_argument("--to", type=_positive, metavar="N", help="the generation to return to")
     for verb in ("activate", "rollback"):
         _terms(add[verb])

@@ -10,8 +10,7 @@ Where the new generation takes access away, the way back leads to the strictest 
 wider generation before: a workload must not undo a tightening by breaking its checks. The sender says of
 which bundles the new one takes nothing away; what nobody says counts as taken.
 
-One thing is still to be joined here: `_contents` is where a bundle first counts as one, and where its release
-will have to be verified.
+A host that has trust anchors takes only what `verify` lets through; `signed` has that half.
 """
 
 from __future__ import annotations
@@ -24,10 +23,12 @@ from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
 from fleetbox.hostside import (
+    anchors,
     baseline,
     bundle,
     clock,
     collect,
+    delivery,
     generations,
     manifest,
     paths,
@@ -39,7 +40,8 @@ from fleetbox.hostside import (
     store,
     watchdog,
 )
-from fleetbox.hostside.errors import HostError
+from fleetbox.hostside.bundle import Files
+from fleetbox.hostside.errors import Exit, HostError
 from fleetbox.hostside.generations import Generation
 from fleetbox.hostside.manifest import Manifest, ManifestInvalid
 from fleetbox.hostside.paths import Places
@@ -67,6 +69,16 @@ class Terms(NamedTuple):
         return cls(frozenset(options.not_narrower_than), options.confirm_within, options.clear_quarantine)
 
 
+class Wanted(NamedTuple):
+    """What to make current. `accept` notes that it was taken over, before it is: a signed one comes once."""
+
+    digest: str
+    files: Files | None
+    terms: Terms
+    accept: Callable[[], None]
+    said: dict[str, Any]
+
+
 class Begun(NamedTuple):
     """A trial that is remembered, and from where it began."""
 
@@ -83,56 +95,114 @@ class Checked(NamedTuple):
 
 
 def activate(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, Any]:
-    """Verb `activate`: make bundle DIGEST, staged before or sent along, the current generation."""
+    """Verb `activate`: make bundle DIGEST, staged before or sent along, the current generation; or what a
+    signed delivery assigns to this host.
+    """
     check = smoke.none if options.no_smoke else smoke.checks(places)
-    files = store.receive(stdin, options.digest) if options.bundle else None
+    wanted = _signed(places, options, stdin) if options.delivery else _unsigned(places, options, stdin)
     steps.reached(Step.RECEIVED)
     with _ready(places) as state:
-        stored = files is not None and store.put(state, options.digest, files)
-        answer = _make_current(places, state, options.digest, Terms.of(options), check)
+        asked = wanted(state)
+        stored = asked.files is not None and store.put(state, asked.digest, asked.files)
+        answer = _make_current(places, state, asked, check)
         # What is current was in the store already: something had changed or removed it there.
-        return {**answer, "repaired": stored and not answer["changed"]}
+        return {**answer, **asked.said, "repaired": stored and not answer["changed"]}
 
 
 def rollback(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
-    """Verb `rollback`: make the content of an older generation current again, as a new generation."""
+    """Verb `rollback`: make the content of an older generation current again, as a new generation.
+
+    Where only signed releases are taken, going back is one, too: `fleetbox rollback` assigns it.
+    """
+    _refuse_unsigned(places)
     check = smoke.none if options.no_smoke else smoke.checks(places)
     with _ready(places) as state:
         digest = _older(state, options.to).digest
-        return _make_current(places, state, digest, Terms.of(options), check)
+        return _make_current(places, state, _as_told(digest, None, options), check)
+
+
+Choose = Callable[[State], Wanted]
+
+
+def _unsigned(places: Places, options: Namespace, stdin: BinaryIO) -> Choose:
+    """The bundle that the command line names. Raises `HostError` `unsigned` where that is not enough."""
+    _refuse_unsigned(places)
+    if options.digest is None:
+        raise HostError("usage", "which bundle? name its digest, or send a delivery", exit_code=Exit.USAGE)
+    files = store.receive(stdin, options.digest) if options.bundle else None
+    return lambda _state: _as_told(options.digest, files, options)
+
+
+def _as_told(digest: str, files: Files | None, options: Namespace) -> Wanted:
+    return Wanted(digest, files, Terms.of(options), lambda: None, {})
+
+
+def _signed(places: Places, options: Namespace, stdin: BinaryIO) -> Choose:
+    """What the delivery on `stdin` assigns to this host; what it takes away is signed as well."""
+    if options.digest is not None or options.bundle or options.not_narrower_than:
+        raise HostError("usage", "a delivery says itself what it delivers", exit_code=Exit.USAGE)
+    # Imported here: they bring the TUF client along, and everything else does without.
+    verify, sources = (import_module(f"fleetbox.hostside.{name}") for name in ("verify", "sources"))
+    sent = sources.sent(delivery.receive(stdin))
+
+    def choose(state: State) -> Wanted:
+        verified = verify.verify(places, state, sent)
+        files = None if verified.bundle is None else bundle.read(verified.bundle, verified.digest)
+        terms = Terms.of(options)._replace(not_narrower_than=frozenset(verified.not_narrower_than))
+        said = {"assigned": verified.generation, "release": verified.assignment.release}
+        return Wanted(verified.digest, files, terms, lambda: verify.accept(state, verified), said)
+
+    return choose
+
+
+def _refuse_unsigned(places: Places) -> None:
+    if anchors.any_of(places):
+        raise HostError(
+            "unsigned",
+            "this host has trust anchors, so it takes only what was signed and assigned to it",
+            hint="push with the control machine whose anchors these are; fleetbox trust status shows them",
+            exit_code=Exit.TAMPERED,
+        )
 
 
 @contextmanager
 def _ready(places: Places) -> Iterator[State]:
-    """The locked state directory without what killed runs and unconfirmed trials left behind."""
+    """The locked state directory without what killed runs and trials that are over left behind."""
     with locked(places) as state:
-        reversal.settle(state, clock.now(places), superseding=True)
+        reversal.settle(state, clock.now(places))
         store.sweep(state)
-        generations.sweep(state)
-        quarantine.sweep(state)
+        generations.sweep(state, keep=_on_trial(state))
         steps.reached(Step.OPENED)
         yield state
 
 
-def _make_current(places: Places, state: State, digest: str, terms: Terms, check: Smoke) -> dict[str, Any]:
-    """Switch to staged bundle `digest`, write the GPU map and check. Returns what `activate` prints.
+def _on_trial(state: State) -> frozenset[int]:
+    trial = pending.read(state)
+    return frozenset() if trial is None else frozenset({trial.generation, trial.fallback or 0})
+
+
+def _make_current(places: Places, state: State, asked: Wanted, check: Smoke) -> dict[str, Any]:
+    """Switch to a staged bundle, write the GPU map and check. Returns what `activate` prints.
 
     Raises `HostError` `smoke_failed` after having gone back, with the results in its answer.
     """
-    contents = _contents(state, digest)
-    if terms.retry:
-        quarantine.clear(state, digest)
-    quarantine.refuse(state, digest)
+    contents = _contents(state, asked.digest)
+    if asked.terms.retry:
+        quarantine.clear(state, asked.digest)
+    quarantine.refuse(state, asked.digest)
     steps.reached(Step.VALIDATED)
+    asked.accept()
+    # Only now: what is refused takes nobody's trial away.
+    reversal.settle(state, clock.now(places), superseding=True)
 
     def checked() -> Checked:
         return Checked(_gpu_map(places, state), check(contents))
 
     previous = generations.current(state)
-    if previous and previous.digest == digest:
+    if previous and previous.digest == asked.digest:
         return _check_again(previous, checked())
-    begun = Begun(_begin(places, state, digest, previous, terms), previous, terms.confirm_within)
-    return _try(places, state, begun, checked)
+    trial = _begin(places, state, asked.digest, previous, asked.terms)
+    return _try(places, state, Begun(trial, previous, asked.terms.confirm_within), checked)
 
 
 def _begin(places: Places, state: State, digest: str, previous: Generation | None, terms: Terms) -> Pending:

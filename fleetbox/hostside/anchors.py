@@ -7,6 +7,7 @@ import os
 from fleetbox.hostside import paths, trust_words
 from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.paths import Places
+from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY
 from fleetbox.hostside.state import check_own, opened
 
 LIMIT = 512 * 1024
@@ -28,6 +29,12 @@ def load(places: Places, repository: str) -> bytes:
     except OSError as problem:
         raise unusable(path, str(problem)) from None
     return data
+
+
+def any_of(places: Places) -> bool:
+    """Whether roles installed any, so that nothing unsigned is taken: a half is not less than the whole."""
+    names = (POLICY_REPOSITORY, ASSIGNMENT_REPOSITORY)
+    return any(os.path.lexists(places.under(paths.anchor(name))) for name in names)
 
 
 def _read(name: str, dir_fd: int, path: str) -> bytes:

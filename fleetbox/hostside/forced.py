@@ -51,7 +51,9 @@ ALLOWED = (
     Allowed("status", "", "push-policy --check compares what is in force"),
     Allowed("stage", f" {DIGEST.pattern}", "a bundle in the store has no effect before it is activated"),
     Allowed(
-        "activate", f" {DIGEST.pattern}{_TERMS}", "this is a push; the critical checks judge what it brings"
+        "activate",
+        f"(?: {DIGEST.pattern}| --delivery -){_TERMS}",
+        "this is a push; signatures, with anchors on the host, and the critical checks judge what it brings",
     ),
     Allowed("confirm", f" {_NUMBER} {NONCE.pattern}", "a push ends with it"),
     Allowed(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from importlib import import_module
 from typing import Any, BinaryIO
 
 from fleetbox.hostside import (
+    anchors,
     baseline,
     clock,
+    floor,
     generations,
     manifest,
     paths,
@@ -30,6 +33,7 @@ _NOTHING: dict[str, Any] = {
     "pending": None,
     "last_reversal": None,
     "quarantine": [],
+    "trust": None,
 }
 
 
@@ -43,6 +47,7 @@ def status(places: Places, _options: Namespace, _stdin: BinaryIO) -> dict[str, A
             "pending": _pending(state, clock.now(places)),
             "last_reversal": reversal.last(state),
             "quarantine": quarantine.listed(state),
+            "trust": _trust(places, state),
         }
         if active is None:
             return {**_NOTHING, **trials}
@@ -56,6 +61,15 @@ def status(places: Places, _options: Namespace, _stdin: BinaryIO) -> dict[str, A
             "baseline": baseline.is_it(active.digest),
             **trials,
         }
+
+
+def _trust(places: Places, state: State) -> dict[str, Any] | None:
+    """The floor, and what of the signatures is due; None where this host takes what is unsigned."""
+    if not anchors.any_of(places):
+        return None
+    # Imported here: it brings the TUF client along.
+    stale = import_module("fleetbox.hostside.staleness").staleness(places)
+    return {"floor": floor.load(state).public(), **stale._asdict()}
 
 
 def _pending(state: State, now: Now) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from fleetbox.hostside import paths
 from fleetbox.hostside.chain import HASH
 from fleetbox.hostside.manifest import DIGEST, POLICY_NAME
 from fleetbox.hostside.pending import NONCE
+from fleetbox.hostside.release import NUMBER_MAX
 from fleetbox.transport import Completed, clean
 
 _TEXT_LIMIT = 500
@@ -50,6 +51,12 @@ class Head(Answer):
     hash: Annotated[str, StringConstraints(pattern=rf"^{HASH.pattern}$")]
 
 
+class Floor(Answer):
+    """The highest generation that a host was ever assigned."""
+
+    generation: Annotated[int, Field(ge=0, le=NUMBER_MAX, strict=True)]
+
+
 class Failure(Answer):
     """Why the host did not do it; `code` is for machines. `generation` is what it enforces now, if known.
 
@@ -64,6 +71,7 @@ class Failure(Answer):
     generation: Number | None = None
     digest: Digest | None = None
     audit: Head | None = None
+    floor: Floor | None = None
 
 
 class Trial(Answer):

@@ -16,6 +16,7 @@ from fleetbox.rollout.answers import (
     program_missing,
     read,
 )
+from fleetbox.rollout.shipment import Shipment
 from fleetbox.transport import Transport, run_as_root
 
 # Seconds. Activation includes the critical checks in the new sandbox.
@@ -27,13 +28,11 @@ _ASK_TIMEOUT = 60.0
 class Terms:
     """What goes for an activation.
 
-    `confirm_within`: seconds after its checks in which it has to be confirmed. `not_narrower_than`: digests
-    of bundles of which it takes no access away, so that going back to them opens nothing.
-    `clear_quarantine`: try it although its checks have failed there before.
+    `confirm_within`: seconds after its checks in which it has to be confirmed. `clear_quarantine`: try it
+    although its checks have failed there before.
     """
 
     confirm_within: int = 60
-    not_narrower_than: tuple[str, ...] = ()
     clear_quarantine: bool = False
 
     @property
@@ -41,15 +40,14 @@ class Terms:
         """For the host program's command line."""
         return [
             *("--confirm-within", str(self.confirm_within)),
-            *(word for digest in self.not_narrower_than for word in ("--not-narrower-than", digest)),
             *(["--clear-quarantine"] if self.clear_quarantine else []),
         ]
 
 
-def activate(transport: Transport, digest: str, tar: bytes, terms: Terms) -> Activation | Failure:
-    """Send the bundle and switch to it; the host checks the new sandbox, and goes back if it fails."""
-    argv = [paths.HOST_PROGRAM, "activate", digest, "--bundle", "-", *terms.words]
-    return read(Activation, run_as_root(transport, argv, stdin=tar, timeout=_ACTIVATE_TIMEOUT))
+def activate(transport: Transport, shipment: Shipment, terms: Terms) -> Activation | Failure:
+    """Send a bundle and switch to it; the host checks the new sandbox, and goes back if it fails."""
+    argv = [paths.HOST_PROGRAM, "activate", *shipment.words, *terms.words]
+    return read(Activation, run_as_root(transport, argv, stdin=shipment.data, timeout=_ACTIVATE_TIMEOUT))
 
 
 def rollback(transport: Transport, to: int | None, terms: Terms) -> Activation | Failure:

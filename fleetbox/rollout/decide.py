@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from fleetbox.errors import ApplyFailed, ExitCode, FleetboxError, TrustRefused, Unreachable, UsageError, worst
 from fleetbox.facts import Gate
+from fleetbox.hostside.trust_words import REFUSALS
 from fleetbox.rollout.answers import Activation, Confirmation, Failure, Head, Status
 from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
 
 # Codes after which the host is as it was, because something about it forbids a sandbox.
 _GATES = frozenset({"gate", "host_refused", "python_missing"})
 # Codes that say the bytes are not those that were named.
-_TRUST = frozenset({"digest_mismatch", "tampered"})
+_TRUST = frozenset({"tampered", "unsigned", *REFUSALS})
 # Codes of a confirmation that say that another activation has come meanwhile.
 _SUPERSEDED = frozenset({"superseded", "wrong_nonce", "not_on_trial"})
 
@@ -39,6 +40,22 @@ def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None
         previous=answer.previous,
         digest=answer.digest,
         audit=_trail_head(answer.audit),
+    )
+
+
+def earlier(answer: Status | Failure, to: int | None) -> str | Failure:
+    """The digest to go back to: that of generation `to`, else of the newest before with another content."""
+    if isinstance(answer, Failure):
+        return answer
+    others = [old for old in answer.generations if old.digest != answer.digest]
+    found = [old for old in answer.generations if old.n == to] if to is not None else others
+    if found:
+        return found[-1].digest
+    wanted = f"generation {to}" if to is not None else "older generation"
+    return Failure(
+        code="no_such_generation",
+        message=f"this host has no {wanted} to roll back to",
+        hint="fleetbox-host status lists the generations",
     )
 
 

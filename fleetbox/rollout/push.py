@@ -13,6 +13,7 @@ from fleetbox.rollout import calls, decide
 from fleetbox.rollout.answers import Activation, Confirmation, Failure
 from fleetbox.rollout.calls import Terms
 from fleetbox.rollout.outcome import HostOutcome
+from fleetbox.rollout.shipment import Desk, Shipment, Shipments
 from fleetbox.transport import Transport, connect
 
 Connect = Callable[[Host], Transport]
@@ -23,13 +24,28 @@ _MARGIN = 5.0
 
 
 def push(
-    host: Host, transport: Transport, digest: str, tar: bytes, terms: Terms, *, fresh: Connect = connect
+    host: Host, transport: Transport, shipments: Shipments, terms: Terms, *, fresh: Connect = connect
 ) -> HostOutcome:
     """Activate the bundle on `host`; on a host that cannot sandbox nothing is changed."""
-    answer = calls.activate(transport, digest, tar, terms)
+    return _sent(host, transport, shipments, shipments.to(host.name), terms=terms, fresh=fresh)
+
+
+def _sent(
+    host: Host,
+    transport: Transport,
+    shipments: Shipments,
+    shipment: Shipment,
+    *,
+    terms: Terms,
+    fresh: Connect,
+) -> HostOutcome:
+    answer = calls.activate(transport, shipment, terms)
+    if isinstance(answer, Failure) and answer.code == "replayed" and answer.floor is not None:
+        # Another control machine, or this one before it was restored from a backup, has gone further.
+        answer = calls.activate(transport, shipments.again(host.name, answer.floor.generation), terms)
     if _not_provisioned(answer):
         return _why_not(host, transport)
-    return _confirmed(host, answer, decide.of_activation(host.name, answer, wanted=digest), fresh)
+    return _confirmed(host, answer, decide.of_activation(host.name, answer, wanted=shipment.digest), fresh)
 
 
 def check(host: Host, transport: Transport, digest: str) -> HostOutcome:
@@ -43,11 +59,24 @@ def check(host: Host, transport: Transport, digest: str) -> HostOutcome:
 def roll_back(
     host: Host, transport: Transport, to: int | None, terms: Terms, *, fresh: Connect = connect
 ) -> HostOutcome:
-    """Activate earlier content again, as a new and higher generation."""
+    """Activate earlier content again, as a new and higher generation, on a host without trust anchors."""
     answer = calls.rollback(transport, to, terms)
     if _not_provisioned(answer):
         return _why_not(host, transport)
     return _confirmed(host, answer, decide.of_activation(host.name, answer), fresh)
+
+
+def roll_back_signed(
+    host: Host, transport: Transport, to: int | None, desk: Desk, terms: Terms, *, fresh: Connect = connect
+) -> HostOutcome:
+    """Assign earlier content to `host` once more: a higher generation, signed as any other."""
+    before = calls.status(transport)
+    if _not_provisioned(before):
+        return _why_not(host, transport)
+    digest = decide.earlier(before, to)
+    if isinstance(digest, Failure):
+        return decide.of_failure(host.name, digest)
+    return _sent(host, transport, desk, desk.reassign(host.name, digest), terms=terms, fresh=fresh)
 
 
 def _confirmed(host: Host, answer: Activation | Failure, outcome: HostOutcome, fresh: Connect) -> HostOutcome:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from fleetbox import __version__
-from fleetbox.bundle import Bundle
 from fleetbox.conformance import collect, expect, judge
 from fleetbox.conformance.collect import Intent
 from fleetbox.conformance.model import HostRecord, HostState, Run, now
@@ -15,6 +14,7 @@ from fleetbox.policy import ResolvedPolicy
 from fleetbox.rollout.calls import Terms
 from fleetbox.rollout.outcome import HostOutcome, Outcome
 from fleetbox.rollout.push import push
+from fleetbox.rollout.shipment import Shipments
 from fleetbox.transport import Transport
 
 ENFORCED = frozenset({Outcome.ACTIVATED, Outcome.UNCHANGED})
@@ -28,8 +28,8 @@ _STATES = {
 class VerifiedPush:
     """The work of a push on each host: activate, confirm, check, keep the record. Safe with threads."""
 
-    def __init__(self, bundle: Bundle, intent: Intent, terms: Terms) -> None:
-        self._bundle = bundle
+    def __init__(self, shipments: Shipments, intent: Intent, terms: Terms) -> None:
+        self._shipments = shipments
         self._terms = terms
         self._intent = intent
         self._started = now()
@@ -47,7 +47,7 @@ class VerifiedPush:
 
     def push(self, host: Host, transport: Transport) -> HostOutcome:
         """One host, without checks beyond those that its activation runs."""
-        return push(host, transport, self._bundle.digest, self._bundle.tar, self._terms)
+        return push(host, transport, self._shipments, self._terms)
 
     def run(self, hosts: Iterable[Host], outcomes: Sequence[HostOutcome], selection: str) -> Run:
         """All hosts as one run; one that enforces nothing new has its outcome as the reason."""

@@ -358,4 +358,5 @@ def test_status_lists_what_is_there(host: HostTree, old: Built, new: Built) -> N
         "pending": None,
         "last_reversal": None,
         "quarantine": [],
+        "trust": None,
     }

@@ -1,0 +1,142 @@
+"""What goes to each host: a bundle as it is, or what is signed and assigned to that host along with it.
+
+Where trust was set up here, everything is signed. One assignment is signed for all hosts of a push at once;
+`again` signs another for a single host, which knows of a higher generation than this machine does.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fleetbox.bundle import Bundle
+from fleetbox.errors import ApplyFailed, UsageError
+from fleetbox.hostside import delivery
+from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY, ReleaseName, release_target
+from fleetbox.trust import Trust
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What one host gets on stdin, and what verb `activate` is told of it; `digest` is what it activates."""
+
+    digest: str
+    words: tuple[str, ...]
+    data: bytes
+
+
+class Shipments(Protocol):
+    """The shipments of one push. Safe to use from threads."""
+
+    @property
+    def signed(self) -> bool: ...
+
+    def to(self, host: str) -> Shipment:
+        """What `host` gets."""
+
+    def again(self, host: str, above: int) -> Shipment:
+        """The same, as a generation above one that the host says that it has had."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The bundle alone, for hosts without trust anchors."""
+
+    bundle: Bundle
+    not_narrower_than: tuple[str, ...] = ()
+    signed: bool = False
+
+    def to(self, host: str) -> Shipment:
+        """The same for every host."""
+        words = [word for digest in self.not_narrower_than for word in ("--not-narrower-than", digest)]
+        return Shipment(self.bundle.digest, (self.bundle.digest, "--bundle", "-", *words), self.bundle.tar)
+
+    def again(self, host: str, above: int) -> Shipment:
+        """Nothing unsigned has a generation of its own."""
+        raise ApplyFailed(f"{host} answered as to something signed, and nothing was")
+
+
+class Desk:
+    """Signs and packs with the trust of this machine."""
+
+    signed = True
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._lock = threading.Lock()
+        self._wanted: dict[str, tuple[ReleaseName, str]] = {}
+        self._bundle: bytes | None = None
+        self._published = trust.published()
+
+    def release(self, bundle: Bundle, not_narrower_than: Sequence[str], hosts: Iterable[str]) -> str:
+        """Make the bundle a release, where it is none yet, and assign it to the hosts; its target path.
+
+        Raises Unsigned where keys for it are elsewhere, TrustRefused for what may not be assigned.
+        """
+        known = self._trust.find_release(bundle.digest)
+        name = (
+            known.name
+            if known
+            else self._trust.add_release(
+                bundle.tar, digest=bundle.digest, not_narrower_than=not_narrower_than
+            )
+        )
+        self._assign(dict.fromkeys(hosts, (name, bundle.digest)))
+        self._bundle = bundle.tar
+        return release_target(name)
+
+    def reassign(self, host: str, digest: str) -> Shipment:
+        """Assign an earlier release to one host, which has the bundle. Raises UsageError for no release."""
+        known = self._trust.find_release(digest)
+        if known is None:
+            raise UsageError(
+                f"{digest[:19]} is no release that may be assigned", hint="push the policy again instead"
+            )
+        with self._lock:
+            self._assign({host: (known.name, digest)})
+            return self.to(host)
+
+    def to(self, host: str) -> Shipment:
+        """The signed files that `host` needs, and the bundle."""
+        parts: dict[str, tuple[dict[str, bytes], list[bytes]]] = {
+            name: ({}, []) for name in (POLICY_REPOSITORY, ASSIGNMENT_REPOSITORY)
+        }
+        for path, data in self._published.metadata_for(host).items():
+            repository, kind, name = path.split("/", 2)
+            metadata, targets = parts[repository]
+            if kind == "metadata":
+                metadata[name] = data
+            else:
+                targets.append(data)
+        policy, assignment = (delivery.part(*parts[name]) for name in parts)
+        sent = delivery.write(delivery.Delivery(policy, assignment, self._bundle))
+        return Shipment(self._wanted[host][1], ("--delivery", "-"), sent)
+
+    def again(self, host: str, above: int) -> Shipment:
+        """Sign once more for this host, above what it has had."""
+        with self._lock:
+            self._trust.raise_generation(above)
+            self._assign({host: self._wanted[host]})
+            return self.to(host)
+
+    def _assign(self, wanted: dict[str, tuple[ReleaseName, str]]) -> None:
+        self._trust.assign(wanted)
+        self._wanted |= wanted
+        self._published = self._trust.published()
+
+
+def is_set_up(state_dir: Path) -> bool:
+    """Whether this machine signs what it pushes. Raises TrustRefused for damage."""
+    try:
+        Trust(state_dir).published()
+    except UsageError:
+        return False
+    return True
+
+
+def opened(state_dir: Path) -> Desk:
+    """The desk of this machine, where trust is set up; what is due soon is signed anew."""
+    trust = Trust(state_dir)
+    trust.refresh()
+    return Desk(trust)
