@@ -41,6 +41,7 @@ def test_nothing_that_is_refused_is_part_of_a_shape() -> None:
             "--check",
             "--clear-quarantine",
             "--confirm-within",
+            "--delivery",
             "--not-narrower-than",
             "--since",
             "--to",

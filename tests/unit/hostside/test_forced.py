@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetbox.bundle import Bundle
 from fleetbox.conformance import collect
 from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import paths
@@ -19,6 +20,7 @@ from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.forced import ALLOWED, AS_ROOT, VARIABLE, judged
 from fleetbox.hostside.paths import Places
 from fleetbox.rollout import calls, reasons
+from fleetbox.rollout.shipment import Plain, Shipment
 from fleetbox.transport import Completed, Transport
 
 PROGRAM = paths.HOST_PROGRAM
@@ -32,6 +34,7 @@ EXAMPLES = {
         f"activate {DIGEST} --bundle -",
         f"activate {DIGEST} --bundle - --confirm-within 60" + f" --not-narrower-than {DIGEST}" * 60,
         f"activate {DIGEST} --clear-quarantine --bundle -",
+        "activate --delivery - --confirm-within 60",
     ],
     "confirm": ["confirm 12 0123456789abcdef0123456789abcdef"],
     "rollback": ["rollback", "rollback --to 7", f"rollback --to 7 --not-narrower-than {DIGEST}"],
@@ -255,15 +258,17 @@ HOST = Host(name="h", groups=(), connection="ssh", address="h", port=None, user=
 def test_what_push_verify_and_rollback_send_is_allowed() -> None:
     way = Recorder()
     transport: Transport = way
-    terms = calls.Terms(not_narrower_than=(DIGEST,) * 10, clear_quarantine=True)
-    calls.activate(transport, DIGEST, b"", terms)
+    terms = calls.Terms(clear_quarantine=True)
+    plain = Plain(Bundle(DIGEST, b"", {}), not_narrower_than=(DIGEST,) * 10)
+    calls.activate(transport, plain.to("h1"), terms)
+    calls.activate(transport, Shipment(DIGEST, ("--delivery", "-"), b""), terms)
     calls.rollback(transport, None, terms)
     calls.rollback(transport, 12, terms)
     calls.confirm(transport, 12, "0123456789abcdef" * 2)
     calls.status(transport)
     calls.audit(transport, 1)
     collect.from_host(HOST, transport, collect.Intent("base", DIGEST, []))
-    assert len(way.sent) == 7
+    assert len(way.sent) == 8
     for command in way.sent:
         assert command.startswith(PREFIX)
         judged(command)
