@@ -148,10 +148,15 @@ def compiled(policies: Mapping[str, str]) -> bundle.Bundle:
 
 def provision(host: Host, launcher: Path) -> Provisioned:
     """Install everything but a policy, and make dev's workspace."""
-    host.exec(["sh", "-c", "umask 022; exec tar -x -C /"], data=_archive(launcher))
+    program(host, launcher)
     _install_bwrap(host)
     host.exec(["sh", "-euc", _DIRECTORIES])
     return Provisioned(host)
+
+
+def program(host: Host, launcher: Path) -> None:
+    """Install the host program and the launcher, and nothing that they need to launch."""
+    host.exec(["sh", "-c", "umask 022; exec tar -x -C /"], data=_archive(launcher))
 
 
 @contextmanager
