@@ -136,7 +136,8 @@ def decode(data: bytes, shown: str) -> Change:
             _results(change, place, metadata)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise TrustRefused(
-            f"{shown} is no change that can be signed: {problem}", hint="make it again on the control machine"
+            f"{shown} is no change that can be signed: {problem}",
+            hint="remove it, and make the change again on the control machine",
         ) from problem
     return change
 

@@ -12,8 +12,9 @@ from fleetbox.errors import TrustRefused, UsageError
 from fleetbox.hostside.bundle import digest_of
 from fleetbox.hostside.release import POLICY_REPOSITORY
 from fleetbox.trust import Trust, Unsigned, ceremony
-from fleetbox.trust.change import decode, encode, join, needs, sign
+from fleetbox.trust.change import Change, decode, encode, join, needs, sign
 from fleetbox.trust.describe import describe
+from fleetbox.trust.draft import Draft
 from fleetbox.trust.publish import Update, publish
 from fleetbox.trust.roles import Signatories
 from fleetbox.trust.signers import nobody
@@ -335,3 +336,50 @@ def test_a_threshold_that_its_keys_cannot_meet_is_refused(empty, threshold) -> N
         empty.create(Signatories((key,), threshold))
     with pytest.raises(UsageError, match="no trust was set up"):
         empty.published()
+
+
+@pytest.mark.parametrize("name", ["policy-online", "assignment-online"])
+def test_a_lost_online_key_is_named_and_replaced(trust, client, tmp_path, name) -> None:
+    trust.assign({"h1": released(trust, b"1")})
+    assert client.bundle("h1") == b"1"
+    (tmp_path / "state/trust/keys" / f"{key_named(trust, name)}.pem").unlink()
+    with pytest.raises(TrustRefused, match=f"it takes one of: {name}"):
+        trust.assign({"h1": released(trust, b"2")})
+    assert client.bundle("h1") == b"1"
+    assert rotated(trust, name).published
+    trust.assign({"h1": released(trust, b"3")})
+    assert client.bundle("h1") == b"3"
+
+
+def test_a_second_online_key_goes_on_alone(trust, client, tmp_path) -> None:
+    """A standby control machine has keys of its own; the first one's are gone."""
+    for name in ("policy-online", "assignment-online"):
+        key = local_key(trust, f"standby-{name}").keys[0]
+        assert trust.edit(
+            "add", lambda d, _, key=key, name=name: ceremony.add(d, key, [name], None)
+        ).published
+    trust.assign({"h1": released(trust, b"1")})
+    for name in ("policy-online", "assignment-online"):
+        (tmp_path / "state/trust/keys" / f"{key_named(trust, name)}.pem").unlink()
+    trust.assign({"h1": released(trust, b"2")})
+    assert client.bundle("h1") == b"2"
+
+
+def test_a_change_whose_file_lies_about_what_is_in_force_is_not_published(trust, client) -> None:
+    """A root that a stranger signed, in a file which says that the stranger's root is in force."""
+    stranger = CryptoSigner.generate_ed25519()
+    old = key_named(trust, "root")
+    with trust.opened() as authority:
+        base = authority.base()
+        forged = Draft(base)
+        ceremony.replace(forged, old, stranger.public_key)
+        documents = forged.documents(authority.now, authority.lifetimes)
+        lie = {place: documents.get(place, metadata) for place, metadata in base.items()}
+        planted = sign(Change("planted", "2026-11-22T00:00:00Z", documents, lie), [stranger])
+        assert needs(planted) == ()
+        (authority.places.pending / f"{planted.id}.json").write_bytes(encode(planted))
+    before = trust.published().anchor()
+    with trust.opened() as authority:
+        assert [one.stale for one in status(authority).pending] == [True]
+    assert trust.published().anchor() == before
+    assert client.floor() == 1
