@@ -148,7 +148,7 @@ TERMS = (
 SHAPE = re.compile(
     rf"(?:env LC_ALL=C sudo -n -- )?{PROGRAM} (?:facts|status|probe|gc|gpu(?: --check)?"
     r"|audit(?: --since [1-9][0-9]{0,8}| --verify)?"
-    rf"|stage sha256:[0-9a-f]{{64}}|activate sha256:[0-9a-f]{{64}}{TERMS}"
+    rf"|stage sha256:[0-9a-f]{{64}}|activate(?: sha256:[0-9a-f]{{64}}| --delivery -){TERMS}"
     rf"|confirm [1-9][0-9]{{0,8}} [0-9a-f]{{32}}|rollback(?: --to [1-9][0-9]{{0,8}})?{TERMS})"
 )
 PIECES = st.sampled_from(
