@@ -172,6 +172,7 @@ def _ready(places: Places) -> Iterator[State]:
         reversal.settle(state, clock.now(places))
         store.sweep(state)
         generations.sweep(state, keep=_on_trial(state))
+        quarantine.sweep(state)
         steps.reached(Step.OPENED)
         yield state
 
@@ -324,7 +325,9 @@ def _older(state: State, number: int | None) -> Generation:
     if number is not None:
         chosen = generations.get(state, number)
     else:
-        others = [old for old in generations.listed(state) if active and old.digest != active.digest]
+        # The baseline that a trial may go back to is newer than the generation on trial.
+        older = [old for old in generations.listed(state) if active and old.number < active.number]
+        others = [old for old in older if active and old.digest != active.digest]
         chosen = others[-1] if others else None
     if chosen is None:
         wanted = f"generation {number}" if number is not None else "older generation"

@@ -141,17 +141,17 @@ class World:
 
     def rollback(self, *, narrows: bool) -> Expected:
         view = self.look()
-        ground = view.ground
+        active = view.ground if view.over(self._boot) else view.number
         candidates = [
             number
             for number, content in sorted(view.generations.items())
-            if ground is not None
-            and number <= ground
-            and content != view.content(ground)
-            and not (view.trial and number == view.trial.generation)
+            if active is not None
+            and number < active
+            and content != view.content(active)
+            and not (view.over(self._boot) and view.trial and number == view.trial.generation)
         ]
         if not candidates:
-            return self._refused(view, frozenset({view.content(ground)}))
+            return self._refused()
         target = view.generations[candidates[-1]]
         return self._switch(target, "pass", on_trial=False, narrows=narrows, clears=False)
 
@@ -161,7 +161,7 @@ class World:
         back = BASE.hex if narrows and ground else ground
         meanwhile = frozenset({view.current, ground})
         if new in view.quarantine and not clears:
-            return self._refused(view, meanwhile)
+            return self._refused()
         if new == ground:
             return Expected(ground, False, smoke == "pass", meanwhile, needs_space=True)
         passes = smoke == "pass"
@@ -174,9 +174,9 @@ class World:
             needs_space=True,
         )
 
-    def _refused(self, view: View, meanwhile: frozenset[Seen]) -> Expected:
-        """It is refused, but takes the place of a trial all the same."""
-        return Expected(view.content(view.ground), False, False, meanwhile | {view.current}, needs_space=True)
+    def _refused(self) -> Expected:
+        """It takes nobody's trial away."""
+        return self.no_change()._replace(ok=False, needs_space=True)
 
     def confirmation(self, number: int, nonce: str) -> Expected:
         view = self.look()

@@ -337,3 +337,13 @@ def test_bundles_that_no_generation_has_go_after_a_day(host: HostTree, old: Buil
     assert host.run("gc").answer["bundles"] == [new.digest]
     assert not stored.exists()
     assert host.enforces(old)
+
+
+def test_rolling_back_from_a_narrowing_on_trial_leads_to_the_generation_before(
+    host: HostTree, old: Built, new: Built
+) -> None:
+    """Not to the baseline, which is newer: it was made for the way back of this trial."""
+    on_trial(host, new, narrows=True)
+    assert host.run("rollback").code == 0
+    assert host.enforces(old)
+    assert settled(host)
