@@ -19,6 +19,9 @@ from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import locked, reading
 
 UNIT = "fleetbox-watchdog.path"
+_SERVICE = "fleetbox-watchdog.service"
+# Killed, it is started again; a host that cannot go back yet has to try again.
+_LASTING = ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2")
 SYSTEMD = "/run/systemd/system"
 _LOOK_S = 1.0  # how late a confirmation or the death of an activation may be noticed
 _SYSTEMD_S = 10.0
@@ -42,10 +45,13 @@ def arm(places: Places) -> str:
     if places.root:
         return "nobody"
     if os.path.isdir(SYSTEMD):
-        if _succeeds(["systemctl", "is-active", "--quiet", UNIT]):
+        # Whether it starts is seen, not believed: it may be masked, or the host may refuse what hardens it.
+        unit = (["systemctl", "is-active", "--quiet", UNIT], ["systemctl", "start", _SERVICE])
+        if all(map(_succeeds, unit)):
             return "unit"
         # Not a child of ours: it would end with the session of whoever pushes.
-        if _succeeds(["systemd-run", "--quiet", "--collect", "--", paths.HOST_PROGRAM, "watchdog"]):
+        lasting = [f"--property={setting}" for setting in _LASTING]
+        if _succeeds(["systemd-run", "--quiet", "--collect", *lasting, "--", paths.HOST_PROGRAM, "watchdog"]):
             return "transient"
     try:
         _detached([paths.HOST_PROGRAM, "watchdog"])
