@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 import yaml
 
 import fleetbox
-from fleetbox.hostside import paths
+from fleetbox.hostside import paths, release
+from fleetbox.hostside.config import HostConfig
 from tests.support import role_tables
 
 REPO = Path(__file__).resolve().parents[2]
@@ -146,3 +148,27 @@ def test_site_and_uninstall_cover_every_role() -> None:
 
 def test_the_collection_has_the_package_s_version() -> None:
     assert _yaml(REPO / "galaxy.yml")["version"] == fleetbox.__version__
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "pattern"),
+    [
+        ("conformance", "__conformance_host_id", release.HOST_ID),
+        ("conformance", "__conformance_team", release.TEAM),
+        ("policy", "__policy_host_id", release.HOST_ID),
+    ],
+)
+def test_roles_take_the_names_that_the_host_program_takes(
+    role: str, variable: str, pattern: re.Pattern[str]
+) -> None:
+    assert _yaml(REPO / f"roles/{role}/vars/main.yml")[variable] == rf"{pattern.pattern}\Z"
+
+
+def test_the_configuration_has_the_host_program_s_fields_and_defaults() -> None:
+    text = (REPO / "roles/conformance/tasks/configure.yml").read_text()
+    fields = dataclasses.fields(HostConfig)
+    assert re.findall(r"'(\w+)': ", text) == [field.name for field in fields]
+    defaults = _yaml(REPO / "roles/conformance/defaults/main.yml")
+    for name in ("teams", "max_stale_days"):
+        default = getattr(HostConfig(), name)
+        assert defaults[f"fleetbox_{name}"] == (list(default) if isinstance(default, tuple) else default)

@@ -31,7 +31,9 @@ class Run:
 
     def words(self, host: Host) -> str:
         """What was printed about a failure of this host, on one line."""
-        found = re.findall(rf"^fatal: \[{host.name}\]: .*?(?=^\S)", self.output, re.MULTILINE | re.DOTALL)
+        found = re.findall(
+            rf"^fa(?:tal|iled): \[{host.name}\].*?(?=^\S)", self.output, re.MULTILINE | re.DOTALL
+        )
         return " ".join(" ".join(found).split())
 
     def ended_well(self, host: Host) -> bool:
@@ -47,15 +49,21 @@ def book(directory: Path, *tasks: dict[str, object], **variables: object) -> str
     return str(path)
 
 
-def play(lab: Lab, hosts: list[Host], playbook: str, *options: str) -> Run:
-    """Run a playbook of the repository on these hosts alone, with the repository's own ansible.cfg."""
+def play(lab: Lab, hosts: list[Host], playbook: str, *options: str, state_dir: Path | None = None) -> Run:
+    """Run a playbook of the repository on these hosts alone, with the repository's own ansible.cfg.
+
+    Whom hosts shall trust is read from `state_dir`; without it nothing was ever set up.
+    """
     done = lab.controller(
         [
             *(str(ANSIBLE_PLAYBOOK), playbook, "--inventory", str(lab.inventory)),
             *("--limit", ",".join(host.name for host in hosts), *options),
         ],
         cwd=REPO,
-        env={"ANSIBLE_NOCOLOR": "1"},
+        env={
+            "ANSIBLE_NOCOLOR": "1",
+            "FLEETBOX_STATE_DIR": str(state_dir or lab.state.path / "no-state"),
+        },
         capture_output=True,
         text=True,
         timeout=_SECONDS,
