@@ -280,19 +280,16 @@ class World:
             self.last_activation = (answer["generation"], answer["pending"]["nonce"])
 
     def _current(self) -> tuple[Seen, int | None]:
-        """What is current, whole, and its number."""
-        try:
-            target = (self._state / "current").readlink()
-        except FileNotFoundError:
-            return "", None
-        pointer = _POINTER.fullmatch(str(target))
-        self._legal(pointer is not None, f"current points to {target}")
-        assert pointer
-        content = (self._state / target).readlink().name
-        self._legal(
-            _files(self._state / "store" / content) == _CONTENT.get(content), f"{content} is not whole"
-        )
-        return content, int(pointer[1])
+        """What is current, whole, and its number. What is removed while it is read is looked for again."""
+        while target := _link(self._state / "current"):
+            pointer = _POINTER.fullmatch(target)
+            self._legal(pointer is not None, f"current points to {target}")
+            assert pointer
+            content = Path(_link(self._state / target)).name
+            if content and _files(self._state / "store" / content) == _CONTENT.get(content):
+                return content, int(pointer[1])
+            self._legal(_link(self._state / "current") != target, f"{target}, {content!r:.10}, is not whole")
+        return "", None
 
     def _trial(self) -> Trial | None:
         path = self._state / "pending.json"

@@ -142,7 +142,7 @@ def test_a_power_cut_at_any_moment_leaves_a_legal_state(
 ) -> None:
     seed = time.time_ns() % 1_000_000
     recorded = histories[name]
-    tried, wrong = _wrong(recorded, memory, seed, scaled(FEW, 4000))
+    tried, wrong = _wrong(recorded, memory, seed, scaled(FEW, 1000))
     show(f"{name}: {len(recorded[-1].operations)} operations, {tried} states after a power cut (seed {seed})")
     assert not wrong
 
