@@ -45,6 +45,7 @@ def main(argv: Sequence[str], *, stdin: BinaryIO | None = None, places: Places |
     """Run one verb and print its answer. Returns the exit code; never raises."""
     debug = "--debug" in argv
     words = None
+    trail: dict[str, Any] = {}
     try:
         options = _parse(argv)
         if options.verb == "forced":
@@ -53,8 +54,12 @@ def main(argv: Sequence[str], *, stdin: BinaryIO | None = None, places: Places |
             options = _parse(asked(os.environ), forced=True)
         module = import_module(f"fleetbox.hostside.{VERBS[options.verb]}")
         words = module.words if options.verb == "why" and not options.json else None
-        answer = getattr(module, options.verb)(places or Places(), options, stdin or sys.stdin.buffer)
+        try:
+            answer = getattr(module, options.verb)(places or Places(), options, stdin or sys.stdin.buffer)
+        finally:
+            trail = _trail(places or Places(), options.verb)
     except HostError as problem:
+        problem.answer.update(trail)
         return _refuse(problem, argv, debug=debug, as_json=words is None)
     except Exception as problem:  # noqa: BLE001  # the frame: whatever it is, the caller gets JSON and a code
         return _refuse(_internal(problem), argv, debug=debug, as_json=words is None)
@@ -62,8 +67,16 @@ def main(argv: Sequence[str], *, stdin: BinaryIO | None = None, places: Places |
         sys.stdout.write(words(answer))
         sys.stdout.flush()
     else:
-        _print(answer)
+        _print({**answer, **trail})
     return Exit.OK
+
+
+def _trail(places: Places, verb: str) -> dict[str, Any]:
+    """Where the audit trail ends, with which the control machine can tell later whether it was cut back."""
+    if verb not in RECORDED:
+        return {}
+    head = import_module("fleetbox.hostside.audit").head(places)
+    return {"audit": head and head._asdict()}
 
 
 def _refuse(refusal: HostError, argv: Sequence[str], *, debug: bool, as_json: bool) -> int:
@@ -88,6 +101,10 @@ def _print(answer: dict[str, Any]) -> None:
     """One line of ASCII: whatever a path or a message holds, a pipe and a terminal survive it."""
     sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION, **answer}) + "\n")
     sys.stdout.flush()
+
+
+# The verbs that change what is enforced.
+RECORDED = ("activate", "confirm", "rollback")
 
 
 class _Parser(argparse.ArgumentParser):

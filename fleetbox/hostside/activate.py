@@ -15,6 +15,7 @@ A host that has trust anchors takes only what `verify` lets through; `signed` ha
 
 from __future__ import annotations
 
+import os
 import secrets
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from fleetbox.hostside import (
     anchors,
+    audit,
     baseline,
     bundle,
     clock,
@@ -99,10 +101,12 @@ def activate(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, A
     signed delivery assigns to this host.
     """
     check = smoke.none if options.no_smoke else smoke.checks(places)
-    wanted = _signed(places, options, stdin) if options.delivery else _unsigned(places, options, stdin)
+    with _refusals_recorded(places):
+        wanted = _signed(places, options, stdin) if options.delivery else _unsigned(places, options, stdin)
     steps.reached(Step.RECEIVED)
     with _ready(places) as state:
-        asked = wanted(state)
+        with _refusals_recorded(places):
+            asked = wanted(state)
         stored = asked.files is not None and store.put(state, asked.digest, asked.files)
         answer = _make_current(places, state, asked, check)
         # What is current was in the store already: something had changed or removed it there.
@@ -119,6 +123,18 @@ def rollback(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, 
     with _ready(places) as state:
         digest = _older(state, options.to).digest
         return _make_current(places, state, _as_told(digest, None, options), check)
+
+
+@contextmanager
+def _refusals_recorded(places: Places) -> Iterator[None]:
+    """What is not what it must be may be an attack: that it was sent stays known."""
+    try:
+        yield
+    except HostError as refusal:
+        if refusal.exit_code == Exit.TAMPERED and os.path.isdir(places.under(paths.STATE)):
+            by = os.environ.get("SUDO_USER", "")
+            audit.attempt(places, "refused", code=refusal.code, message=refusal.message, by=by)
+        raise
 
 
 Choose = Callable[[State], Wanted]
@@ -169,7 +185,7 @@ def _refuse_unsigned(places: Places) -> None:
 def _ready(places: Places) -> Iterator[State]:
     """The locked state directory without what killed runs and trials that are over left behind."""
     with locked(places) as state:
-        reversal.settle(state, clock.now(places))
+        reversal.settle(places, state)
         store.sweep(state)
         generations.sweep(state, keep=_on_trial(state))
         quarantine.sweep(state)
@@ -192,9 +208,10 @@ def _make_current(places: Places, state: State, asked: Wanted, check: Smoke) -> 
         quarantine.clear(state, asked.digest)
     quarantine.refuse(state, asked.digest)
     steps.reached(Step.VALIDATED)
+    _record(places, state, asked)
     asked.accept()
     # Only now: what is refused takes nobody's trial away.
-    reversal.settle(state, clock.now(places), superseding=True)
+    reversal.settle(places, state, superseding=True)
 
     def checked() -> Checked:
         return Checked(_gpu_map(places, state), check(contents))
@@ -204,6 +221,21 @@ def _make_current(places: Places, state: State, asked: Wanted, check: Smoke) -> 
         return _check_again(previous, checked())
     trial = _begin(places, state, asked.digest, previous, asked.terms)
     return _try(places, state, Begun(trial, previous, asked.terms.confirm_within), checked)
+
+
+def _record(places: Places, state: State, asked: Wanted) -> None:
+    """What is about to be done; where that cannot be written down, it is not done. Raises `HostError`."""
+    active = generations.current(state)
+    if active is None or active.digest != asked.digest:
+        audit.record(
+            places,
+            "activation_begun",
+            digest=asked.digest,
+            before=active and active.digest,
+            by=os.environ.get("SUDO_USER", ""),
+            confirm_within=asked.terms.confirm_within,
+            **asked.said,
+        )
 
 
 def _begin(places: Places, state: State, digest: str, previous: Generation | None, terms: Terms) -> Pending:
@@ -264,11 +296,14 @@ def _try(places: Places, state: State, begun: Begun, check: Callable[[], Checked
         failed = smoke.failures(checked.smoke)
         ending = {} if failed else _passed(places, state, trial, begun.confirm_within)
     except BaseException:
-        reversal.reverse(state, trial, "interrupted", clock.now(places))
+        reversal.reverse(places, state, trial, "interrupted")
         raise
     if failed:
-        reversal.reverse(state, trial, "checks_failed", clock.now(places), failed)
+        reversal.reverse(places, state, trial, "checks_failed", failed)
         raise _failed(state, trial, checked, failed)
+    audit.attempt(
+        places, "activated", generation=trial.generation, digest=trial.digest, on_trial=bool(ending)
+    )
     if not ending:
         reversal.tidy(state, trial, trial.generation)
         collect.after_trial(state)

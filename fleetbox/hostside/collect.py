@@ -11,7 +11,7 @@ from argparse import Namespace
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from fleetbox.hostside import clock, generations, pending, reversal, store
+from fleetbox.hostside import generations, pending, reversal, store
 from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import State, locked
@@ -23,7 +23,7 @@ _STAGED_FOR_S = 24 * 3600.0
 def gc(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
     """Verb `gc`: keep the newest `--keep` generations. Says what it removed."""
     with locked(places) as state:
-        reversal.settle(state, clock.now(places))
+        reversal.settle(places, state)
         return collect(state, options.keep)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any, BinaryIO
 
-from fleetbox.hostside import baseline, clock, collect, generations, pending, reversal
+from fleetbox.hostside import baseline, collect, generations, pending, reversal
 from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.pending import Pending
@@ -22,10 +22,10 @@ def confirm(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, A
     Raises `HostError`: `too_late`, `superseded`, `not_on_trial` or `wrong_nonce`.
     """
     with locked(places) as state:
-        reversal.settle(state, clock.now(places))
+        reversal.settle(places, state)
         trial = pending.read(state)
         if trial is not None and trial.is_confirmed_by(options.generation, options.nonce):
-            reversal.keep(state, trial)
+            reversal.keep(places, state, trial)
             collect.after_trial(state)
             return {"changed": True, "generation": trial.generation, "digest": trial.digest}
         active = generations.current(state)

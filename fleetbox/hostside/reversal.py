@@ -11,9 +11,9 @@ import os
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from fleetbox.hostside import generations, paths, pending, small_file, steps
-from fleetbox.hostside.clock import Now
+from fleetbox.hostside import audit, clock, generations, paths, pending, small_file, steps
 from fleetbox.hostside.errors import HostError
+from fleetbox.hostside.paths import Places
 from fleetbox.hostside.pending import Pending
 from fleetbox.hostside.state import State
 from fleetbox.hostside.steps import Step
@@ -48,7 +48,7 @@ class Reversal(NamedTuple):
         return self._asdict()
 
 
-def settle(state: State, now: Now, *, superseding: bool = False) -> Reversal | None:
+def settle(places: Places, state: State, *, superseding: bool = False) -> Reversal | None:
     """Go back if a trial is over, or if another activation takes its place; None when nothing had to be done.
 
     With the lock held: then no process is left that could still end a trial whose checks never passed.
@@ -56,12 +56,15 @@ def settle(state: State, now: Now, *, superseding: bool = False) -> Reversal | N
     trial = pending.read(state)
     if trial is None:
         return None
+    now = clock.now(places)
     if trial.is_over(now):
-        return reverse(state, trial, trial.why_over(now), now)
-    return reverse(state, trial, "superseded", now) if superseding else None
+        return reverse(places, state, trial, trial.why_over(now))
+    return reverse(places, state, trial, "superseded") if superseding else None
 
 
-def reverse(state: State, trial: Pending, reason: str, now: Now, failed: Results | None = None) -> Reversal:
+def reverse(
+    places: Places, state: State, trial: Pending, reason: str, failed: Results | None = None
+) -> Reversal:
     """Go back from the generation on trial, durably, and forget it."""
     active = generations.current(state)
     if active is not None and active.number == trial.generation:
@@ -76,19 +79,22 @@ def reverse(state: State, trial: Pending, reason: str, now: Now, failed: Results
         trial.digest,
         reason,
         active.number if active else None,
-        now.wall,
+        clock.utc_now(),
         [_short(result) for result in (failed or [])[:_RESULTS_MAX]],
     )
     with suppress(HostError):  # the host is where it has to be; a full disk only keeps it from being told
         small_file.write(state, _NAME, done._asdict())
+    said = {name: value for name, value in done._asdict().items() if name != "at"}
+    audit.attempt(places, "went_back", **said)
     return done
 
 
-def keep(state: State, trial: Pending) -> None:
+def keep(places: Places, state: State, trial: Pending) -> None:
     """End the trial: its generation stays, durably."""
     pending.remove(state)
     steps.reached(Step.CONFIRMED)
     tidy(state, trial, trial.generation)
+    audit.attempt(places, "confirmed", generation=trial.generation, digest=trial.digest)
 
 
 def tidy(state: State, trial: Pending, active: int | None) -> None:

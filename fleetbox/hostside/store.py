@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from fleetbox.hostside import bundle, clock, manifest, paths, reversal, steps, ustar
+from fleetbox.hostside import bundle, manifest, paths, reversal, steps, ustar
 from fleetbox.hostside.bundle import Files
 from fleetbox.hostside.errors import Exit, HostError, storage_errors
 from fleetbox.hostside.paths import Places
@@ -30,7 +30,7 @@ def stage(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, Any]
     """Verb `stage`: put the bundle on stdin into the store."""
     files = receive(stdin, options.digest)
     with locked(places) as state:
-        reversal.settle(state, clock.now(places))
+        reversal.settle(places, state)
         sweep(state)
         return {"changed": put(state, options.digest, files), "digest": options.digest}
 

@@ -73,7 +73,7 @@ def _go_back(places: Places) -> dict[str, Any] | None:
             return None
     try:
         with locked(places, wait_s=0.0) as state:
-            done = reversal.settle(state, clock.now(places))
+            done = reversal.settle(places, state)
     except HostError as problem:
         if problem.code == "busy":
             return None

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Protocol
 
 from fleetbox.bundle import Bundle
-from fleetbox.errors import ApplyFailed, UsageError
+from fleetbox.errors import ApplyFailed, TrustRefused, UsageError
 from fleetbox.hostside import delivery
 from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY, ReleaseName, release_target
 from fleetbox.trust import Trust
+
+
+# How far a host may be ahead. What it says is not proven, and numbers do not come back: one host that lies
+# must not use them up for all.
+JUMP_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,12 @@ class Desk:
     def again(self, host: str, above: int) -> Shipment:
         """Sign once more for this host, above what it has had."""
         with self._lock:
+            if above > self._published.generation + JUMP_MAX:
+                raise TrustRefused(
+                    f"{host} says that it has had generation {above}; the last one from here is"
+                    f" {self._published.generation}",
+                    hint="restore the newest backup of the state directory, or find out who changed the host",
+                )
             self._trust.raise_generation(above)
             self._assign({host: self._wanted[host]})
             return self.to(host)
