@@ -16,7 +16,6 @@ from fleetbox.hostside import delivery
 from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY, ReleaseName, release_target
 from fleetbox.trust import Trust
 
-
 # How far a host may be ahead. What it says is not proven, and numbers do not come back: one host that lies
 # must not use them up for all.
 JUMP_MAX = 10_000

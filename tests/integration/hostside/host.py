@@ -38,7 +38,8 @@ class HostTree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / "var/lib/fleetbox"
-        self.state.parent.mkdir(parents=True, exist_ok=True)
+        for place in (self.state.parent, root / "var/log"):
+            place.mkdir(parents=True, exist_ok=True)
 
     def run(
         self,
