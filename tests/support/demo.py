@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleetbox.hostside.paths import CURRENT
+from fleetbox.hostside.paths import CURRENT, HOST_PROGRAM
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 
@@ -72,6 +72,11 @@ def recap(output: str, host: str) -> dict[str, int]:
     return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line[1])} if line else {}
 
 
+def set_up(demo: Demo) -> None:
+    done = demo.type("fleetbox", "init")
+    demo.expect(done.returncode == 0, "fleetbox init made the keys that sign policies")
+
+
 def provision(demo: Demo) -> None:
     first = demo.type("ansible-playbook", "site.yml")
     for host in SANDBOXED:
@@ -93,9 +98,13 @@ def push(demo: Demo) -> None:
     done = demo.type("fleetbox", "push-policy", POLICY, "-i", str(demo.lab.inventory), "--yes")
     demo.expect(done.returncode == 5, f"push-policy ended with 5: {REFUSED} was refused, the others were not")
     demo.expect("wsl --set-version" in done.stdout, f"and said what {REFUSED} needs")
+    demo.expect(", signed " in done.stdout, "what was pushed is signed")
     for host in SANDBOXED:
         current = demo.lab.host(host).exec(["readlink", CURRENT], check=False).stdout
         demo.expect(current.strip() == b"generations/1", f"{host} has generation 1")
+        status = demo.lab.host(host).exec([HOST_PROGRAM, "status"], check=False).stdout
+        trust = json.loads(status)["trust"]
+        demo.expect(bool(trust) and trust["floor"]["generation"] == 1, f"{host} verified who signed it")
 
 
 def show(demo: Demo) -> None:
@@ -133,7 +142,7 @@ def _ansible_leftover(path: str) -> bool:
     return re.match(r"/?home/dev(/\.ansible(/.*)?)?$", path) is not None
 
 
-STEPS: tuple[Callable[[Demo], None], ...] = (provision, push, show, use, untouched)
+STEPS: tuple[Callable[[Demo], None], ...] = (set_up, provision, push, show, use, untouched)
 
 
 def main(argv: Sequence[str]) -> int:
