@@ -2,8 +2,8 @@
 
 TUF says what is signed by enough keys, not expired and not older than what was seen; `assigned` says which of
 that this host takes. Two steps. `verify` changes nothing that a launch sees: it keeps what it verified, and
-raises `issued` and `min_release` of the floor. `accept` raises its generation, when the host has really taken
-the release over; until then the same assignment may be tried again. docs/host-trust.md has the rules.
+raises `issued` and `min_release` of the floor. `accept` raises its generation, right before the host tries
+what was sent; that very assignment may be tried again, and nothing older. docs/host-trust.md has the rules.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def verify(places: Places, state: State, sources: Sources, *, wall: datetime | N
 
 
 def accept(state: State, verified: Verified) -> None:
-    """Note durably that this host has taken `verified` over: from now on nothing older is accepted."""
+    """Note durably that this host takes `verified` over: from now on nothing older is accepted."""
     low = floor.load(state)
     assigned.check_generation(verified.assignment, low)
     floor.store(state, low.accepted(verified.assignment))
