@@ -38,6 +38,7 @@ from fleetbox.errors import ExitCode, PolicyError, UsageError
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import paths
+from fleetbox.hostside.release import DEFAULT_TEAM
 from fleetbox.policy import Mode, PolicyInvalid, ResolvedPolicy, Violation, load_policy
 from fleetbox.rollout import push, shipment
 from fleetbox.rollout.audit import AuditTrail
@@ -58,6 +59,7 @@ class _Job:
     selection: str
     settings: Settings
     is_signed: bool
+    team: str | None
 
 
 @click.command(epilog="Example: fleetbox push-policy policies/gpu-workstation.yml -l gpu_vms --check --diff")
@@ -75,6 +77,7 @@ class _Job:
 )
 @confirm_option
 @quarantine_option
+@click.option("--team", metavar="TEAM", help="Whose release it is (default: that of the team default).")
 @state_dir_option
 @json_option
 def push_policy(
@@ -91,6 +94,7 @@ def push_policy(
     reports: tuple[str, ...],
     confirm_within: int,
     clear_quarantine: bool,
+    team: str | None,
     state_dir: str | None,
     as_json: bool,
 ) -> ExitCode:
@@ -107,7 +111,9 @@ def push_policy(
     sent = bundle.build(policies, {policy.name: expect.checks_for(policy) for policy in policies})
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
     hosts = fleet_inventory.load(chosen.inventory, limit)
-    job = _Job(policies, sent, hosts, limit or "", chosen, shipment.is_set_up(chosen.state_dir))
+    job = _Job(policies, sent, hosts, limit or "", chosen, shipment.is_set_up(chosen.state_dir), team)
+    if team is not None and not job.is_signed:
+        raise UsageError("--team: nothing is signed here", hint="fleetbox init, then fleetbox trust delegate")
     say(_headline(job))
     if check or diff:
         ending, different = _preview(job, diff=diff)
@@ -225,7 +231,8 @@ def _shipments(job: _Job, safe: tuple[str, ...]) -> Shipments:
     if not job.is_signed:
         return Plain(job.bundle, safe)
     desk = shipment.opened(job.settings.state_dir)
-    release = desk.release(job.bundle, safe, [host.name for host in job.hosts])
+    names = [host.name for host in job.hosts]
+    release = desk.release(job.bundle, safe, names, team=job.team or DEFAULT_TEAM)
     say(f"release {release}, assigned to {len(job.hosts)} host(s)")
     return desk
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from fleetbox.bundle import Bundle
 from fleetbox.errors import ApplyFailed, TrustRefused, UsageError
 from fleetbox.hostside import delivery
-from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY, ReleaseName, release_target
+from fleetbox.hostside.release import DEFAULT_TEAM, ReleaseName, release_name, release_target
 from fleetbox.trust import Trust
 
 # How far a host may be ahead. What it says is not proven, and numbers do not come back: one host that lies
@@ -73,26 +73,34 @@ class Desk:
         self._bundle: bytes | None = None
         self._published = trust.published()
 
-    def release(self, bundle: Bundle, not_narrower_than: Sequence[str], hosts: Iterable[str]) -> str:
-        """Make the bundle a release, where it is none yet, and assign it to the hosts; its target path.
+    def release(
+        self, bundle: Bundle, not_narrower_than: Sequence[str], hosts: Iterable[str], *, team: str
+    ) -> str:
+        """Make the bundle a release of `team`, where it is none yet, and assign it to the hosts; its target
+        path.
 
-        Raises Unsigned where keys for it are elsewhere, TrustRefused for what may not be assigned.
+        Raises Unsigned where keys for it are elsewhere, UsageError for an unknown team, TrustRefused for what
+        may not be assigned.
         """
-        known = self._trust.find_release(bundle.digest)
-        name = (
-            known.name
-            if known
-            else self._trust.add_release(
-                bundle.tar, digest=bundle.digest, not_narrower_than=not_narrower_than
+        known = self._trust.find_release(bundle.digest, team=team)
+        if known is not None:
+            name = known.name
+        else:
+            name = self._trust.add_release(
+                bundle.tar, team=team, digest=bundle.digest, not_narrower_than=not_narrower_than
             )
-        )
         self._assign(dict.fromkeys(hosts, (name, bundle.digest)))
         self._bundle = bundle.tar
         return release_target(name)
 
     def reassign(self, host: str, digest: str) -> Shipment:
-        """Assign an earlier release to one host, which has the bundle. Raises UsageError for no release."""
-        known = self._trust.find_release(digest)
+        """Assign an earlier release, of the team of the last one, to a host that has the bundle.
+
+        Raises UsageError where none may be assigned.
+        """
+        last = self._published.assignment(host)
+        team = release_name(last.release).team if last else DEFAULT_TEAM
+        known = self._trust.find_release(digest, team=team)
         if known is None:
             raise UsageError(
                 f"{digest[:19]} is no release that may be assigned", hint="push the policy again instead"
@@ -103,18 +111,7 @@ class Desk:
 
     def to(self, host: str) -> Shipment:
         """The signed files that `host` needs, and the bundle."""
-        parts: dict[str, tuple[dict[str, bytes], list[bytes]]] = {
-            name: ({}, []) for name in (POLICY_REPOSITORY, ASSIGNMENT_REPOSITORY)
-        }
-        for path, data in self._published.metadata_for(host).items():
-            repository, kind, name = path.split("/", 2)
-            metadata, targets = parts[repository]
-            if kind == "metadata":
-                metadata[name] = data
-            else:
-                targets.append(data)
-        policy, assignment = (delivery.part(*parts[name]) for name in parts)
-        sent = delivery.write(delivery.Delivery(policy, assignment, self._bundle))
+        sent = delivery.write(self._published.delivery_for(host, bundle=self._bundle))
         return Shipment(self._wanted[host][1], ("--delivery", "-"), sent)
 
     def again(self, host: str, above: int) -> Shipment:

@@ -135,3 +135,15 @@ def test_a_host_without_anchors_refuses_what_it_cannot_verify(signed: Fleet) -> 
     code, hosts = signed.push(BASE, "-l", "small", "--no-verify")
     assert (code, hosts["small"]["reason"]) == (6, "no_anchor")
     assert "role" in hosts["small"]["hint"]
+
+
+def test_a_teams_release_waits_for_the_teams_keys(signed: Fleet, tmp_path: Path) -> None:
+    before = signed.current()
+    key = tmp_path / "research.pem"
+    assert signed.fleetbox("trust", "new-key", str(key), "--no-passphrase").returncode == 0
+    done = signed.fleetbox("push-policy", BASE, "-y", "--team", "research", *ONE)
+    assert (done.returncode, "no team 'research'" in done.stderr) == (2, True), done.stderr
+    assert signed.fleetbox("trust", "delegate", "research", "--key", f"{key}.pub", "-y").returncode == 0
+    waiting = signed.fleetbox("push-policy", BASE, "-y", "--team", "research", *ONE)
+    assert (waiting.returncode, "waits for signatures" in waiting.stderr) == (6, True), waiting.stderr
+    assert signed.current() == before, "nobody was contacted"
