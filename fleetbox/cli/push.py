@@ -40,10 +40,9 @@ from fleetbox.fleet.inventory import Host
 from fleetbox.hostside import paths
 from fleetbox.hostside.release import DEFAULT_TEAM
 from fleetbox.policy import Mode, PolicyInvalid, ResolvedPolicy, Violation, load_policy
-from fleetbox.rollout import push, shipment
+from fleetbox.rollout import fallback, push, shipment
 from fleetbox.rollout.audit import AuditTrail
 from fleetbox.rollout.calls import Terms
-from fleetbox.rollout.fallback import not_narrower_than
 from fleetbox.rollout.journal import Journal
 from fleetbox.rollout.shipment import Plain, Shipments
 from fleetbox.rollout.verified import VerifiedPush, exit_code, intent_of, remember
@@ -202,8 +201,9 @@ def _activate(job: _Job, terms: Terms, *, verify: bool) -> tuple[Ending, Run | N
     """Push to all hosts and keep what came of it: the journal, what to verify from now on, the results."""
     intent = intent_of(job.policies[0])
     journal, store = Journal(job.settings.state_dir), Store(job.settings.results_url)
-    shipments = _shipments(job, not_narrower_than(journal, job.policies))
+    shipments = _shipments(job, fallback.not_narrower_than(journal, job.policies))
     entry = journal.begin("push", bundle=job.bundle.digest, policies=job.policies)
+    fallback.remember(journal, job.bundle.digest)
     command = AuditTrail(job.settings.state_dir).begin(
         "push",
         [host.name for host in job.hosts],

@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from fleetbox.hostside import paths, small_file, ustar
+from fleetbox.hostside import paths, small_file, trust_words, ustar
 from fleetbox.hostside.errors import HostError, storage_errors
 from fleetbox.hostside.state import State, check_own, opened, temporary_name
 
 _DIRECTORY = os.path.basename(paths.TRUST)
 _NAME = os.path.basename(paths.TRUST_METADATA)
 _WORK = ".tmp-"
-_SIZE_MAX = 64 * 1024 * 1024
+_KEPT_MAX = 32 * 1024 * 1024
+_SIZE_MAX = 2 * _KEPT_MAX  # of the tar, which has a header and padding for each file
 _ROOT = "root.json"  # the client's link to the newest of root_history
 
 Files = dict[str, bytes]
@@ -54,9 +55,14 @@ def changing(state: State) -> Iterator[str]:
             try:
                 yield directory
             except HostError:
-                _store(state, fd, before, directory)
+                after = read_directory(directory)
+                if _fits(after):  # what is refused may not fill up what is kept
+                    _store(state, fd, before, after)
                 raise
-            _store(state, fd, before, directory)
+            after = read_directory(directory)
+            if not _fits(after):
+                raise trust_words.refused("too_large", f"the metadata has more than {_KEPT_MAX} bytes")
+            _store(state, fd, before, after)
 
 
 def stored(state: State, repository: str) -> list[Signed]:
@@ -120,8 +126,12 @@ def _working_copy(state: State, files: Files) -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _store(state: State, dir_fd: int, before: Files, directory: str) -> None:
-    after = read_directory(directory)
+def _fits(files: Files) -> bool:
+    """Whether it may be stored, so that it can be read again and takes what one more delivery brings."""
+    return sum(map(len, files.values())) <= _KEPT_MAX
+
+
+def _store(state: State, dir_fd: int, before: Files, after: Files) -> None:
     if after == before:
         os.fsync(dir_fd)  # a run killed right after its rename may have left this undone
         return

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Optional
+from urllib.parse import quote
 
 from fleetbox.hostside import (
     anchors,
@@ -105,6 +106,8 @@ def verify(places: Places, state: State, sources: Sources, *, wall: datetime | N
         low = low.seen(said.issued, _min_release(policy))
         name = release.release_name(said.release)
         target = policy.find(said.release)
+        for repository in (policy, assignment):
+            repository.forget_unused()
     floor.store(state, low)
     assigned.check_team(name, host.teams)
     assigned.check_generation(said, low)
@@ -130,7 +133,7 @@ class Repository:
         """`roots` has the anchor of repository `name`. Raises `HostError` `no_anchor`."""
         self._name = name
         self._source = source
-        own = os.path.join(directory, name)
+        self._directory = own = os.path.join(directory, name)
         os.makedirs(own, 0o700, exist_ok=True)
         try:
             self._updater = Updater(
@@ -173,6 +176,14 @@ class Repository:
         if (len(data), hashlib.sha256(data).hexdigest()) != (target.length, target.sha256):
             raise self._refused("digest_mismatch", f"{target.path} is not what was signed")
         return data
+
+    def forget_unused(self) -> None:
+        """Remove the files of roles that nothing of now needed: they would be kept, and be due, for ever."""
+        used = {f"{quote(name, '')}.json" for name in self._updater._trusted_set._trusted_set}
+        for name in os.listdir(self._directory):
+            path = os.path.join(self._directory, name)
+            if name not in used and os.path.isfile(path) and not os.path.islink(path):
+                os.unlink(path)
 
     def signers(self) -> Signers:
         """Who may sign its targets."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from argparse import Namespace
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from fleetbox.hostside import clock, paths, pending, reversal
 from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import locked, reading
+from fleetbox.hostside.text import escape
 
 UNIT = "fleetbox-watchdog.path"
 _SERVICE = "fleetbox-watchdog.service"
@@ -30,9 +32,15 @@ _SYSTEMD_S = 10.0
 def watchdog(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
     """Verb `watchdog`: wait until nothing is on trial any more; with `--once`, only go back if it is time."""
     while True:
-        went_back = _go_back(places)
-        if went_back or options.once or not _on_trial(places):
-            return {"changed": bool(went_back), "reversal": went_back}
+        try:
+            went_back = _go_back(places)
+            if went_back or options.once or not _on_trial(places):
+                return {"changed": bool(went_back), "reversal": went_back}
+        except HostError as problem:
+            if options.once:
+                raise
+            # Not everywhere is there somebody who would start it again.
+            sys.stderr.write(f"fleetbox-host: cannot go back yet: {escape(problem.message)}\n")
         time.sleep(_LOOK_S)
 
 

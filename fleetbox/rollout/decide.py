@@ -1,7 +1,7 @@
 """What answers and errors mean: pure, so that every combination can be tried without a host."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fleetbox.errors import ApplyFailed, ExitCode, FleetboxError, TrustRefused, Unreachable, UsageError, worst
@@ -14,6 +14,8 @@ from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
 _GATES = frozenset({"gate", "host_refused", "python_missing"})
 # Codes that say the bytes are not those that were named.
 _TRUST = frozenset({"tampered", "unsigned", *REFUSALS})
+# Codes of a host whose program is missing, or too old for what it was asked.
+_OUTDATED = frozenset({"not_provisioned", "usage"})
 # Codes of a confirmation that say that another activation has come meanwhile.
 _SUPERSEDED = frozenset({"superseded", "wrong_nonce", "not_on_trial"})
 
@@ -43,15 +45,21 @@ def of_activation(host: str, answer: Activation | Failure, *, wanted: str | None
     )
 
 
-def earlier(answer: Status | Failure, to: int | None) -> str | Failure:
-    """The digest to go back to: that of generation `to`, else of the newest before with another content."""
+def earlier(answer: Status | Failure, to: int | None, is_release: Callable[[str], bool]) -> str | Failure:
+    """The digest to go back to: that of generation `to`, else of the newest before with another content.
+
+    Without `to` only what `is_release` counts: the strictest baseline, which a host may have had, is none.
+    """
     if isinstance(answer, Failure):
         return answer
-    others = [old for old in answer.generations if old.digest != answer.digest]
-    found = [old for old in answer.generations if old.n == to] if to is not None else others
+    if to is not None:
+        found = [old for old in answer.generations if old.n == to]
+    else:
+        older = [old for old in answer.generations if answer.generation and old.n < answer.generation]
+        found = [old for old in older if old.digest != answer.digest and is_release(old.digest)]
     if found:
         return found[-1].digest
-    wanted = f"generation {to}" if to is not None else "older generation"
+    wanted = f"generation {to}" if to is not None else "older release"
     return Failure(
         code="no_such_generation",
         message=f"this host has no {wanted} to roll back to",
@@ -93,7 +101,7 @@ def of_failure(host: str, failure: Failure) -> HostOutcome:
         outcome = Outcome.REFUSED
     elif failure.rolled_back:
         outcome = Outcome.ROLLED_BACK
-    elif failure.code == "not_provisioned":
+    elif failure.code in _OUTDATED:
         hint = f"ansible-playbook site.yml --limit {host}"
     now = "; it enforces the strictest baseline now" if failure.baseline else ""
     return HostOutcome(

@@ -5,18 +5,28 @@ A host that has to go back does so only to a bundle that is named here, else to 
 
 from collections.abc import Sequence
 
+from fleetbox import __version__
 from fleetbox.policy import ResolvedPolicy
 from fleetbox.policy.diff import Effect, diff
 from fleetbox.rollout.journal import Journal
 
-# What one activation is told; a host that has something older goes back to the baseline.
-LIMIT = 50
+# What is looked at; a host that has something older goes back to the baseline.
+LIMIT = 20
 
 
 def not_narrower_than(journal: Journal, policies: Sequence[ResolvedPolicy]) -> tuple[str, ...]:
     """Digests of bundles pushed from here, the newest first, of which `policies` take nothing away."""
-    known = ((bundle, journal.policies_of(bundle)) for bundle in journal.bundles(LIMIT))
-    return tuple(bundle for bundle, before in known if before and _opens_nothing(policies, before))
+    known = ((digest, journal.policies_of(digest)) for digest in journal.bundles(LIMIT))
+    narrower = ((digest, before) for digest, before in known if before and _opens_nothing(policies, before))
+    return tuple(digest for digest, _ in narrower if journal.compiler_of(digest) == __version__)
+
+
+def remember(journal: Journal, pushed: str) -> None:
+    """Keep which version of fleetbox compiled a bundle.
+
+    Another version may close a hole without a word of the policy changing; then nobody goes back to before.
+    """
+    journal.note_compiler(pushed, __version__)
 
 
 def _opens_nothing(now: Sequence[ResolvedPolicy], before: Sequence[ResolvedPolicy]) -> bool:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from fleetbox.errors import ExitCode, PolicyError, UsageError
 from fleetbox.policy import ResolvedPolicy, load_policy
@@ -46,6 +47,13 @@ _BUNDLE_POLICY = sa.Table(
     sa.Column("bundle", sa.String, primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
     sa.Column("policy", sa.String, nullable=False),
+)
+
+_BUNDLE_COMPILER = sa.Table(
+    "bundle_compiler",
+    _META,
+    sa.Column("bundle", sa.String, primary_key=True),
+    sa.Column("compiler", sa.String, nullable=False),
 )
 
 
@@ -106,6 +114,20 @@ class Journal:
         query = pushed.group_by(_ENTRY.c.bundle).order_by(last.desc()).limit(limit)
         with self._engine.connect() as connection:
             return tuple(str(digest) for digest in connection.scalars(query))
+
+    def note_compiler(self, bundle: str, compiler: str) -> None:
+        """Keep which version of fleetbox compiled a bundle, where nothing is known of it yet."""
+        if self.compiler_of(bundle) is None:
+            with self._engine.begin() as connection:
+                row = sqlite.insert(_BUNDLE_COMPILER).values(bundle=bundle, compiler=compiler)
+                connection.execute(row.on_conflict_do_nothing())
+
+    def compiler_of(self, bundle: str) -> str | None:
+        """What `note_compiler` kept; None for a bundle of which it kept nothing."""
+        query = sa.select(_BUNDLE_COMPILER.c.compiler).where(_BUNDLE_COMPILER.c.bundle == bundle)
+        with self._engine.connect() as connection:
+            found: str | None = connection.scalar(query)
+        return found
 
     def policies_of(self, bundle: str) -> tuple[ResolvedPolicy, ...]:
         """The policies of a bundle that was pushed from here, the default first; empty for any other."""

@@ -45,7 +45,9 @@ def _sent(
         answer = calls.activate(transport, shipments.again(host.name, answer.floor.generation), terms)
     if _not_provisioned(answer):
         return _why_not(host, transport)
-    return _confirmed(host, answer, decide.of_activation(host.name, answer, wanted=shipment.digest), fresh)
+    return _confirmed(
+        host, answer, decide.of_activation(host.name, answer, wanted=shipment.digest), terms, fresh
+    )
 
 
 def check(host: Host, transport: Transport, digest: str) -> HostOutcome:
@@ -63,7 +65,7 @@ def roll_back(
     answer = calls.rollback(transport, to, terms)
     if _not_provisioned(answer):
         return _why_not(host, transport)
-    return _confirmed(host, answer, decide.of_activation(host.name, answer), fresh)
+    return _confirmed(host, answer, decide.of_activation(host.name, answer), terms, fresh)
 
 
 def roll_back_signed(
@@ -73,17 +75,20 @@ def roll_back_signed(
     before = calls.status(transport)
     if _not_provisioned(before):
         return _why_not(host, transport)
-    digest = decide.earlier(before, to)
+    digest = decide.earlier(before, to, lambda known: desk.release_of(host.name, known) is not None)
     if isinstance(digest, Failure):
         return decide.of_failure(host.name, digest)
     return _sent(host, transport, desk, desk.reassign(host.name, digest), terms=terms, fresh=fresh)
 
 
-def _confirmed(host: Host, answer: Activation | Failure, outcome: HostOutcome, fresh: Connect) -> HostOutcome:
+def _confirmed(
+    host: Host, answer: Activation | Failure, outcome: HostOutcome, terms: Terms, fresh: Connect
+) -> HostOutcome:
     """The end of an activation that has to be confirmed; any other as it is."""
     if isinstance(answer, Failure) or answer.pending is None or outcome.is_trouble:
         return outcome
-    give_up = time.monotonic() + answer.pending.within_s - _MARGIN
+    # Not longer than was asked for, whatever the host says.
+    give_up = time.monotonic() + min(answer.pending.within_s, terms.confirm_within) - _MARGIN
     while True:
         said = _confirm(host, answer.generation, answer.pending.nonce, fresh)
         if not isinstance(said, Exception):

@@ -14,7 +14,7 @@ from fleetbox.bundle import Bundle
 from fleetbox.errors import ApplyFailed, TrustRefused, UsageError
 from fleetbox.hostside import delivery
 from fleetbox.hostside.release import DEFAULT_TEAM, ReleaseName, release_name, release_target
-from fleetbox.trust import Trust
+from fleetbox.trust import Release, Trust
 
 # How far a host may be ahead. What it says is not proven, and numbers do not come back: one host that lies
 # must not use them up for all.
@@ -72,6 +72,7 @@ class Desk:
         self._wanted: dict[str, tuple[ReleaseName, str]] = {}
         self._bundle: bytes | None = None
         self._published = trust.published()
+        self._begun_at = self._published.generation  # many hosts that lie may not take it further than one
 
     def release(
         self, bundle: Bundle, not_narrower_than: Sequence[str], hosts: Iterable[str], *, team: str
@@ -93,14 +94,18 @@ class Desk:
         self._bundle = bundle.tar
         return release_target(name)
 
+    def release_of(self, host: str, digest: str) -> Release | None:
+        """The release of a bundle that may be assigned to `host`: of the team of its last assignment."""
+        last = self._published.assignment(host)
+        team = release_name(last.release).team if last else DEFAULT_TEAM
+        return self._trust.find_release(digest, team=team)
+
     def reassign(self, host: str, digest: str) -> Shipment:
         """Assign an earlier release, of the team of the last one, to a host that has the bundle.
 
         Raises UsageError where none may be assigned.
         """
-        last = self._published.assignment(host)
-        team = release_name(last.release).team if last else DEFAULT_TEAM
-        known = self._trust.find_release(digest, team=team)
+        known = self.release_of(host, digest)
         if known is None:
             raise UsageError(
                 f"{digest[:19]} is no release that may be assigned", hint="push the policy again instead"
@@ -117,10 +122,10 @@ class Desk:
     def again(self, host: str, above: int) -> Shipment:
         """Sign once more for this host, above what it has had."""
         with self._lock:
-            if above > self._published.generation + JUMP_MAX:
+            if above > self._begun_at + JUMP_MAX:
                 raise TrustRefused(
                     f"{host} says that it has had generation {above}; the last one from here is"
-                    f" {self._published.generation}",
+                    f" {self._begun_at}",
                     hint="restore the newest backup of the state directory, or find out who changed the host",
                 )
             self._trust.raise_generation(above)

@@ -11,12 +11,14 @@ import fcntl
 import json
 import os
 import secrets
+import select
 import selectors
 import signal
 import socket
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -27,6 +29,10 @@ from fleetbox.hostside.probes.launch import Account
 from fleetbox.hostside.probes.planted import Planted, Wanted, decoys, plant
 
 LIFETIME = 180  # seconds after which an abandoned scene takes itself down
+ANSWER_S = 60.0  # how long it may take to set, or to clean up; its user can make it take for ever
+_GRACE_S = 1.0  # for the kernel to bury what was killed
+_POLL_S = 0.01
+_ANSWER_MAX = 1024 * 1024
 MAX_SWEPT = 200
 SIOCGIFADDR = 0x8915
 SCENES = "/var/tmp"  # noqa: S108 - a fresh 0700 directory is made in it, by the user
@@ -115,13 +121,16 @@ class Stage:
         sys.stdout.flush()
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(self._control)
-            os.close(said)
             _play(self._account, self._wanted, stop, answer)
         os.close(stop)
         os.close(answer)
-        with os.fdopen(said, encoding="utf-8") as lines:
-            text = lines.read()
+        try:
+            text = _heard(said, ANSWER_S)
+        finally:
+            os.close(said)
+        if text is None:
+            self._end(patience=0.0)
+            raise Refused(f"the workload user's process said nothing for {ANSWER_S:.0f} s, and was killed")
         return self._parsed(text)
 
     def _parsed(self, text: str) -> Scene:
@@ -139,15 +148,53 @@ class Stage:
     ) -> None:
         self._end()
 
-    def _end(self) -> None:
+    def _end(self, patience: float = ANSWER_S) -> None:
+        """Told to stop, it has `patience` seconds to clean up. Its user can have halted it: it is killed
+        then, and what even that does not end is the kernel's to bury.
+        """
         os.close(self._control)
-        os.waitpid(self._pid, 0)
+        if not _ended(self._pid, patience):
+            os.kill(self._pid, signal.SIGKILL)
+            _ended(self._pid, _GRACE_S)
+
+
+def _ended(pid: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _heard(fd: int, patience: float) -> str | None:
+    """Everything that is said until the other end is closed; None when that takes longer than `patience`."""
+    deadline = time.monotonic() + patience
+    data = bytearray()
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([fd], [], [], left)[0]:
+            chunk = os.read(fd, 64 * 1024)
+            if not chunk:
+                return data.decode("utf-8", "replace")
+            data += chunk
+            if len(data) > _ANSWER_MAX:
+                return None
+    return None
+
+
+def _keep_only(*wanted: int) -> None:
+    """Close everything else that was inherited: a lock above all, which the user's process would hold."""
+    for fd in map(int, os.listdir("/dev/fd")):
+        if fd > 2 and fd not in wanted:
+            with suppress(OSError):  # the directory that was just read is among them
+                os.close(fd)
 
 
 def _play(account: Account, wanted: Wanted, stop: int, answer: int) -> NoReturn:
     """The child: become the user, plant, tell, serve until told to stop, clean up. Never returns."""
     code = 1
     try:
+        _keep_only(stop, answer)
         _become(account)
         signal.signal(signal.SIGALRM, _give_up)
         signal.alarm(LIFETIME)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from fleetbox.hostside import metadata
 from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.staleness import Staleness, staleness
+from fleetbox.hostside.state import locked, reading
 from tests.support.signed import NOW, Fleet, TrustingHost
 
 DAYS = timedelta(days=1)
@@ -72,3 +74,34 @@ def test_a_damaged_floor_is_not_taken_for_none(host: TrustingHost) -> None:
     (host.state / "floor.json").write_bytes(b"{")
     with pytest.raises(HostError):
         staleness(host.places, wall=NOW)
+
+
+def test_a_role_that_nothing_needs_any_more_is_not_kept(host: TrustingHost, fleet: Fleet) -> None:
+    """It would be due one day, and nobody would renew it."""
+    with locked(host.places) as state, metadata.changing(state) as directory:
+        old = Path(directory, "policy/team-gone.json")
+        old.write_bytes(Path(directory, "policy/targets.json").read_bytes())
+    host.take(fleet.assign(fleet.release(8), 3))
+    with reading(host.places) as state:
+        assert state is not None
+        names = [signed.name for signed in metadata.stored(state, "policy")]
+    assert "team-gone.json" not in names
+    assert "targets.json" in names
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_more_than_can_be_read_again_is_not_stored(host: TrustingHost, *, refused: bool) -> None:
+    """Else who holds an online key could fill it up, and the host would take nothing ever after."""
+    before = (host.state / "trust/metadata.tar").read_bytes()
+
+    def fill() -> None:
+        with locked(host.places) as state, metadata.changing(state) as directory:
+            Path(directory, "assignment/x.json").write_bytes(bytes(33 * 1024 * 1024))
+            if refused:
+                raise HostError("expired", "something else")
+
+    with pytest.raises(HostError) as refusal:
+        fill()
+    assert refusal.value.code == ("expired" if refused else "too_large")
+    assert (host.state / "trust/metadata.tar").read_bytes() == before
+    assert staleness(host.places, wall=NOW).verified

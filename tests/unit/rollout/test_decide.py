@@ -209,3 +209,25 @@ def test_every_outcome_has_an_exit_code() -> None:
 
 def test_a_failure_is_no_activation() -> None:
     assert isinstance(read(Activation, Completed(0, b"{}", b"")), Failure)
+
+
+def _status(*digests: str, generation: int) -> Status:
+    listed = [{"n": n, "digest": digest} for n, digest in enumerate(digests, start=1)]
+    current = digests[generation - 1]
+    return Status.model_validate({"generation": generation, "digest": current, "generations": listed})
+
+
+def test_going_back_skips_what_is_newer_what_is_the_same_and_what_is_no_release() -> None:
+    """The strictest baseline is a generation of a host and no release of anybody."""
+    baseline = "sha256:" + "c" * 64
+    status = _status(OTHER, baseline, SENT, baseline, generation=3)
+    assert decide.earlier(status, None, {OTHER, SENT}.__contains__) == OTHER
+    assert decide.earlier(status, 2, {OTHER, SENT}.__contains__) == baseline
+    nowhere = decide.earlier(status, None, {SENT}.__contains__)
+    assert isinstance(nowhere, Failure)
+    assert nowhere.code == "no_such_generation"
+
+
+def test_a_host_program_that_does_not_know_what_is_asked_is_to_be_installed_again() -> None:
+    end = _end(_answer(2, error={"code": "usage", "message": "unrecognized arguments", "hint": "--help"}))
+    assert end.hint == "ansible-playbook site.yml --limit h1"
