@@ -10,7 +10,7 @@ Where the new generation takes access away, the way back leads to the strictest 
 wider generation before: a workload must not undo a tightening by breaking its checks. The sender says of
 which bundles the new one takes nothing away; what nobody says counts as taken.
 
-A host that has trust anchors takes only what `verify` lets through; `signed` has that half.
+A host that has trust anchors takes only what `verify` lets through; `wanted` has that half.
 """
 
 from __future__ import annotations
@@ -24,13 +24,11 @@ from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
 from fleetbox.hostside import (
-    anchors,
     audit,
     baseline,
     bundle,
     clock,
     collect,
-    delivery,
     generations,
     manifest,
     paths,
@@ -40,10 +38,10 @@ from fleetbox.hostside import (
     smoke,
     steps,
     store,
+    wanted,
     watchdog,
 )
-from fleetbox.hostside.bundle import Files
-from fleetbox.hostside.errors import Exit, HostError
+from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.generations import Generation
 from fleetbox.hostside.manifest import Manifest, ManifestInvalid
 from fleetbox.hostside.paths import Places
@@ -52,33 +50,7 @@ from fleetbox.hostside.smoke import Results, Smoke
 from fleetbox.hostside.state import State, locked
 from fleetbox.hostside.steps import Step
 from fleetbox.hostside.text import escape
-
-
-class Terms(NamedTuple):
-    """What goes for one activation.
-
-    `not_narrower_than`: digests of bundles of which it takes no access away. `confirm_within`: seconds to
-    wait for the confirmation; None to wait for none. `retry`: also what is in quarantine.
-    """
-
-    not_narrower_than: frozenset[str]
-    confirm_within: int | None
-    retry: bool
-
-    @classmethod
-    def of(cls, options: Namespace) -> Terms:
-        """As the command line says."""
-        return cls(frozenset(options.not_narrower_than), options.confirm_within, options.clear_quarantine)
-
-
-class Wanted(NamedTuple):
-    """What to make current. `accept` notes that it was taken over, before it is: a signed one comes once."""
-
-    digest: str
-    files: Files | None
-    terms: Terms
-    accept: Callable[[], None]
-    said: dict[str, Any]
+from fleetbox.hostside.wanted import Terms, Wanted
 
 
 class Begun(NamedTuple):
@@ -101,12 +73,13 @@ def activate(places: Places, options: Namespace, stdin: BinaryIO) -> dict[str, A
     signed delivery assigns to this host.
     """
     check = smoke.none if options.no_smoke else smoke.checks(places)
-    with _refusals_recorded(places):
-        wanted = _signed(places, options, stdin) if options.delivery else _unsigned(places, options, stdin)
+    with wanted.refusals_recorded(places):
+        choose = wanted.signed if options.delivery else wanted.unsigned
+        chosen = choose(places, options, stdin)
     steps.reached(Step.RECEIVED)
     with _ready(places) as state:
-        with _refusals_recorded(places):
-            asked = wanted(state)
+        with wanted.refusals_recorded(places):
+            asked = chosen(state)
         stored = asked.files is not None and store.put(state, asked.digest, asked.files)
         answer = _make_current(places, state, asked, check)
         # What is current was in the store already: something had changed or removed it there.
@@ -118,67 +91,12 @@ def rollback(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, 
 
     Where only signed releases are taken, going back is one, too: `fleetbox rollback` assigns it.
     """
-    _refuse_unsigned(places)
+    with wanted.refusals_recorded(places):
+        wanted.refuse_unsigned(places)
     check = smoke.none if options.no_smoke else smoke.checks(places)
     with _ready(places) as state:
         digest = _older(state, options.to).digest
-        return _make_current(places, state, _as_told(digest, None, options), check)
-
-
-@contextmanager
-def _refusals_recorded(places: Places) -> Iterator[None]:
-    """What is not what it must be may be an attack: that it was sent stays known."""
-    try:
-        yield
-    except HostError as refusal:
-        if refusal.exit_code == Exit.TAMPERED and os.path.isdir(places.under(paths.STATE)):
-            by = os.environ.get("SUDO_USER", "")
-            audit.attempt(places, "refused", code=refusal.code, message=refusal.message, by=by)
-        raise
-
-
-Choose = Callable[[State], Wanted]
-
-
-def _unsigned(places: Places, options: Namespace, stdin: BinaryIO) -> Choose:
-    """The bundle that the command line names. Raises `HostError` `unsigned` where that is not enough."""
-    _refuse_unsigned(places)
-    if options.digest is None:
-        raise HostError("usage", "which bundle? name its digest, or send a delivery", exit_code=Exit.USAGE)
-    files = store.receive(stdin, options.digest) if options.bundle else None
-    return lambda _state: _as_told(options.digest, files, options)
-
-
-def _as_told(digest: str, files: Files | None, options: Namespace) -> Wanted:
-    return Wanted(digest, files, Terms.of(options), lambda: None, {})
-
-
-def _signed(places: Places, options: Namespace, stdin: BinaryIO) -> Choose:
-    """What the delivery on `stdin` assigns to this host; what it takes away is signed as well."""
-    if options.digest is not None or options.bundle or options.not_narrower_than:
-        raise HostError("usage", "a delivery says itself what it delivers", exit_code=Exit.USAGE)
-    # Imported here: they bring the TUF client along, and everything else does without.
-    verify, sources = (import_module(f"fleetbox.hostside.{name}") for name in ("verify", "sources"))
-    sent = sources.sent(delivery.receive(stdin))
-
-    def choose(state: State) -> Wanted:
-        verified = verify.verify(places, state, sent)
-        files = None if verified.bundle is None else bundle.read(verified.bundle, verified.digest)
-        terms = Terms.of(options)._replace(not_narrower_than=frozenset(verified.not_narrower_than))
-        said = {"assigned": verified.generation, "release": verified.assignment.release}
-        return Wanted(verified.digest, files, terms, lambda: verify.accept(state, verified), said)
-
-    return choose
-
-
-def _refuse_unsigned(places: Places) -> None:
-    if anchors.any_of(places):
-        raise HostError(
-            "unsigned",
-            "this host has trust anchors, so it takes only what was signed and assigned to it",
-            hint="push with the control machine whose anchors these are; fleetbox trust status shows them",
-            exit_code=Exit.TAMPERED,
-        )
+        return _make_current(places, state, wanted.as_told(digest, None, options), check)
 
 
 @contextmanager

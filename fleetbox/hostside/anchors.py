@@ -31,10 +31,12 @@ def load(places: Places, repository: str) -> bytes:
     return data
 
 
-def any_of(places: Places) -> bool:
-    """Whether roles installed any, so that nothing unsigned is taken: a half is not less than the whole."""
-    names = (POLICY_REPOSITORY, ASSIGNMENT_REPOSITORY)
-    return any(os.path.lexists(places.under(paths.anchor(name))) for name in names)
+def needed(places: Places) -> bool:
+    """Whether nothing unsigned is taken: roles installed an anchor, be it half of them, or something was
+    verified here before. Whoever removes the anchors does not open the host to everybody.
+    """
+    told = [paths.anchor(name) for name in (POLICY_REPOSITORY, ASSIGNMENT_REPOSITORY)]
+    return any(os.path.lexists(places.under(path)) for path in (*told, paths.FLOOR))
 
 
 def _read(name: str, dir_fd: int, path: str) -> bytes:

@@ -65,7 +65,7 @@ def status(places: Places, _options: Namespace, _stdin: BinaryIO) -> dict[str, A
 
 def _trust(places: Places, state: State) -> dict[str, Any] | None:
     """The floor, and what of the signatures is due; None where this host takes what is unsigned."""
-    if not anchors.any_of(places):
+    if not anchors.needed(places):
         return None
     # Imported here: it brings the TUF client along.
     stale = import_module("fleetbox.hostside.staleness").staleness(places)

@@ -361,3 +361,22 @@ def test_status_lists_what_is_there(host: HostTree, old: Built, new: Built) -> N
         "quarantine": [],
         "trust": None,
     }
+
+
+@pytest.mark.parametrize(
+    "path", ["etc/fleetbox/trust/policy.root.json", "etc/fleetbox/trust/assignment.root.json", "floor.json"]
+)
+def test_a_host_that_was_told_whom_to_trust_takes_nothing_unsigned(
+    host: HostTree, old: Built, new: Built, path: str
+) -> None:
+    """One anchor is enough, and that the anchors are gone changes nothing."""
+    host.activate(old)
+    host.activate(new)
+    told = host.state / path if path == "floor.json" else host.root / path
+    told.parent.mkdir(parents=True, exist_ok=True)
+    told.write_text("")
+    for verb in (("activate", old.digest), ("activate", old.digest, "--bundle", "-"), ("rollback",)):
+        refused(host.run(*verb, stdin=old.tar), 6, "unsigned")
+    assert host.enforces(new)
+    (trail,) = (host.root / "var/log/fleetbox/audit").iterdir()
+    assert trail.read_text().count('"code":"unsigned"') == 3
