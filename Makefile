@@ -65,7 +65,7 @@ test: packages-test setup lint ## everything: lint, unit, contract, integration 
 	@$(MAKE) --no-print-directory sanitize SANITIZED_TESTS="$(SANITIZED_FEW)"
 
 test-emulated: packages-test setup ## what takes minutes because a whole machine is emulated
-	$(PYTEST) -n 2 --dist loadfile -m emulated
+	$(PYTEST) -n 2 --dist loadfile --timeout 7200 -m emulated
 
 # All but where the address sanitizer cannot run: another processor, a glibc before 2.34, user-mode Linux, too little memory.
 SANITIZED_TESTS := tests/integration/launcher -k "not bullseye" \
@@ -83,10 +83,10 @@ fuzz: setup ## libFuzzer on the launch plan's parser for FUZZ_SECONDS; beside it
 	$(BIN)/python launcher/sanitize.py fuzz $(FUZZ_SECONDS)
 
 faults: packages-test setup ## the whole counts: 1,000 kills, 1,200 launches beside a flipper, every window of a clean-up, power cuts, 500 random rounds of verbs (root)
-	FLEETBOX_FAULTS=full $(PYTEST) -n 0 tests/faults
+	FLEETBOX_FAULTS=full $(PYTEST) -n 0 --timeout 7200 tests/faults
 
 test-aarch64: packages-test setup ## the launcher's tests on an emulated aarch64 machine with Debian's kernel for it (root)
-	$(BIN)/python -m tests.support.aarch64 -m "not host" tests/unit/targets/test_seccomp_enforced.py \
+	$(BIN)/python -m tests.support.aarch64 --timeout 7200 -m "not host" tests/unit/targets/test_seccomp_enforced.py \
 	  tests/integration/launcher --ignore=tests/integration/launcher/test_corpus.py
 
 test-fast: setup ## the loop of seconds: pure tests only

@@ -54,6 +54,26 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+class _FailuresAtOnce:
+    """Names a failure when it happens: a run that is ended before its summary has still said what failed."""
+
+    def __init__(self, terminal: Any) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            what = crash.message.splitlines()[0] if crash and crash.message else str(report.longrepr)[-200:]
+            self._terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}): {what}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_FailuresAtOnce(terminal))
+
+
 def pytest_sessionstart() -> None:
     """What `nohup` or a script's `&` makes us ignore, every child of ours would ignore as well."""
     for number in (signal.SIGHUP, signal.SIGQUIT):
@@ -130,20 +150,6 @@ def launcher() -> Path:
     )
     assert done.returncode == 0, done.stderr
     return REPO / "fleetbox" / "bin" / f"fleetbox-run-linux-{os.uname().machine}"
-
-
-@pytest.fixture
-def bounded() -> Iterator[None]:
-    """Ends a test that waits for ever or explodes; no measurement, which a busy machine would fail."""
-
-    def end(_number: int, _frame: object) -> None:
-        pytest.fail("not done within a minute")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 RunAs = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -220,10 +220,11 @@ def settle(state: State, host: HostTree, built: Built) -> Iterator[str]:
     """Lay the tree out below `host`, which is empty, boot, and go on with `built` as people would."""
     _lay_out(state.tree, host.state.parent)
     host.boot("after the power cut")
-    for verb in ("status", "watchdog"):
-        code, answer = _run(host, verb)
+    # Once: a watchdog that cannot go back tries for ever, as it must.
+    for argv in (["status"], ["watchdog", "--once"]):
+        code, answer = _run(host, *argv)
         if code != 0:
-            yield f"{verb}: {answer}"
+            yield f"{argv[0]}: {answer}"
     if not any(host.enforces(one) for one in state.legal.settles):
         yield f"the watchdog leaves {host.current()}"
     code, answer = _run(host, *activate(built, "--clear-quarantine").argv, stdin=built.tar)

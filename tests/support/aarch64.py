@@ -25,7 +25,7 @@ CHECKOUT, PACKAGES = "/srv/fleetbox", "/srv/packages"
 SPEC = HostSpec.of("aarch64", kind="qemu-aarch64", suite="trixie")
 PYTHON = "3.13"
 """Of that suite."""
-REQUIREMENTS = ("pydantic", "pytest", "PyYAML")
+REQUIREMENTS = ("pydantic", "pytest", "pytest-timeout", "PyYAML")
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_28_aarch64")
 
 
