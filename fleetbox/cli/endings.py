@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from fleetbox.cli.output import say
 from fleetbox.cli.progress import show
 from fleetbox.errors import ExitCode, worst
 from fleetbox.fleet.inventory import Host
-from fleetbox.rollout import decide
+from fleetbox.rollout import decide, shipment
 from fleetbox.rollout.audit import Command
 from fleetbox.rollout.execute import each
 from fleetbox.rollout.outcome import HostOutcome
+from fleetbox.rollout.shipment import Desk
 from fleetbox.transport import Transport
 
 
@@ -43,6 +45,14 @@ def run_on(
         )
     outcomes = [result or _recorded(command, decide.not_started(host.name)) for host, result in done.results]
     return Ending(outcomes, interrupted=done.interrupted)
+
+
+def opened_desk(state_dir: Path) -> Desk:
+    """What signs for a command, after saying what is wrong with this machine's clock."""
+    desk = shipment.opened(state_dir)
+    if desk.warning:
+        say(f"warning: {desk.warning}")
+    return desk
 
 
 def _recorded(command: Command | None, outcome: HostOutcome) -> HostOutcome:

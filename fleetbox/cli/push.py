@@ -15,7 +15,7 @@ import click
 from fleetbox import bundle
 from fleetbox.bundle import Bundle
 from fleetbox.cli import settings
-from fleetbox.cli.endings import Ending, end, run_on
+from fleetbox.cli.endings import Ending, end, opened_desk, run_on
 from fleetbox.cli.options import (
     confirm_option,
     forks_option,
@@ -230,7 +230,7 @@ def _shipments(job: _Job, safe: tuple[str, ...]) -> Shipments:
     """What goes to the hosts; signing comes before any of them is contacted. Raises TrustRefused."""
     if not job.is_signed:
         return Plain(job.bundle, safe)
-    desk = shipment.opened(job.settings.state_dir)
+    desk = opened_desk(job.settings.state_dir)
     names = [host.name for host in job.hosts]
     release = desk.release(job.bundle, safe, names, team=job.team or DEFAULT_TEAM)
     say(f"release {release}, assigned to {len(job.hosts)} host(s)")

@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from fleetbox.cli import settings
-from fleetbox.cli.endings import end, run_on
+from fleetbox.cli.endings import end, opened_desk, run_on
 from fleetbox.cli.options import (
     confirm_option,
     forks_option,
@@ -69,7 +69,7 @@ def rollback(
     confirm(f"Go back to {where} on {len(hosts)} host(s)?", yes=yes)
     terms = Terms(confirm_within=confirm_within, clear_quarantine=clear_quarantine)
     if shipment.is_set_up(chosen.state_dir):
-        work = partial(roll_back_signed, to=to, desk=shipment.opened(chosen.state_dir), terms=terms)
+        work = partial(roll_back_signed, to=to, desk=opened_desk(chosen.state_dir), terms=terms)
     else:
         work = partial(roll_back, to=to, terms=terms)
     journal = Journal(chosen.state_dir)

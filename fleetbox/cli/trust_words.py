@@ -80,6 +80,8 @@ def status_lines(status: Status) -> Iterator[str]:
             yield f"    {_key(key)}  {key.where}"
     if status.roles:
         yield f"last release {status.last_release}, floor {status.floor}, last generation {status.generation}"
+    if status.clock:
+        yield f"warning: {status.clock}"
     for one in status.pending:
         state = "STALE, drop it" if one.stale else "waits"
         yield f"change {one.id} {state}: {one.summary} ({one.made})  {one.file}"

@@ -62,11 +62,12 @@ class Plain:
 
 
 class Desk:
-    """Signs and packs with the trust of this machine."""
+    """Signs and packs with the trust of this machine. `warning`: what people must know first, if not ""."""
 
     signed = True
 
     def __init__(self, trust: Trust) -> None:
+        self.warning = trust.clock_warning()
         self._trust = trust
         self._lock = threading.Lock()
         self._wanted: dict[str, tuple[ReleaseName, str]] = {}

@@ -13,17 +13,18 @@ from fleetbox.errors import TrustRefused
 from fleetbox.hostside.release import (
     ASSIGNMENT_REPOSITORY,
     HOST_ID,
+    NUMBER_MAX,
     Assignment,
     ReleaseInvalid,
     assignment_target,
     decode_assignment,
     encode_assignment,
 )
-from fleetbox.trust import durable
+from fleetbox.trust import durable, marks
+from fleetbox.trust.marks import Marks
 from fleetbox.trust.publish import (
     Online,
     Update,
-    generation_of,
     key_missing,
     publish,
     sign,
@@ -42,7 +43,8 @@ def assign(online: Online, view: View, wanted: Mapping[str, tuple[str, str]]) ->
     """Sign and publish an assignment for every host: its release's target path and digest.
 
     All hosts of one call have the same generation, one higher than any before. Whether the releases may be
-    assigned is the caller's to check. Raises TrustRefused for a host that cannot be named.
+    assigned is the caller's to check. Raises TrustRefused for a host that cannot be named, and where
+    generations have run out.
     """
     refused = [host for host in wanted if not HOST_ID.fullmatch(host)]
     if refused:
@@ -50,19 +52,24 @@ def assign(online: Online, view: View, wanted: Mapping[str, tuple[str, str]]) ->
             f"no assignment can be named for {', '.join(repr(host) for host in refused)}",
             hint="a host's name has letters, digits and . _ - and begins with a letter or digit",
         )
-    generation = generation_of(view) + 1
+    generation = marks.of(view).generation + 1
+    if generation > NUMBER_MAX:
+        raise TrustRefused(
+            f"there is no generation above {NUMBER_MAX}",
+            hint="fleetbox trust rotate assignment-online: with a new key, hosts count from the beginning",
+        )
     issued = online.now.strftime(_TIME)
     made = {host: Assignment(host, generation, *which, issued) for host, which in wanted.items()}
     documents, files = _signed(online, view, made.values())
     durable.write(files)
-    publish(online, Update(ASSIGNMENT_REPOSITORY, documents, generation=generation), view)
+    publish(online, Update(ASSIGNMENT_REPOSITORY, documents, marks=Marks(generation, issued)), view)
     return made
 
 
 def raise_generation(online: Online, view: View, at_least: int) -> None:
     """Let the next assignment be higher than `at_least`, which some host says that it has had."""
-    if generation_of(view) < at_least:
-        publish(online, Update(ASSIGNMENT_REPOSITORY, {}, generation=at_least), view)
+    if marks.of(view).generation < at_least:
+        publish(online, Update(ASSIGNMENT_REPOSITORY, {}, marks=Marks(at_least)), view)
 
 
 def assigned(folder: Path, view: View, host: str) -> Assignment | None:

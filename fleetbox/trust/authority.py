@@ -15,7 +15,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from fleetbox.errors import TrustRefused, UsageError
 from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY
-from fleetbox.trust import assignments, change, durable
+from fleetbox.trust import assignments, change, durable, marks
 from fleetbox.trust.change import Change, Documents, Place
 from fleetbox.trust.draft import ASSIGNMENT_ROOT, POLICY_ROOT, POLICY_TARGETS
 from fleetbox.trust.keys import KeyRing
@@ -39,12 +39,19 @@ class Proposal:
 class Authority:
     """Use `opened`. All methods need the lock that it holds."""
 
-    def __init__(self, places: Places, now: datetime, lifetimes: Lifetimes) -> None:
+    def __init__(self, places: Places, clock: datetime, lifetimes: Lifetimes) -> None:
         self.places = places
-        self.now = now
+        self.clock = clock
         self.lifetimes = lifetimes
         self.ring = KeyRing(places)
         self._views: dict[str, View] = {}
+
+    @property
+    def now(self) -> datetime:
+        """The time to sign with: the clock's, or the newest that hosts may have seen where that is later."""
+        if not View.exists(self.places.metadata(ASSIGNMENT_REPOSITORY)):
+            return self.clock
+        return max(self.clock, marks.of(self.assignment).newest or self.clock)
 
     @property
     def online(self) -> Online:
@@ -179,17 +186,19 @@ class Authority:
         self, repository: str, documents: Mapping[str, "Metadata[Root] | Metadata[Targets]"]
     ) -> None:
         view = self.view(repository) if View.exists(self.places.metadata(repository)) else None
-        root = cast("Metadata[Root] | None", documents.get(ROOT))
+        online, root = self.online, cast("Metadata[Root] | None", documents.get(ROOT))
         roles = {role: cast("Metadata[Targets]", m) for role, m in documents.items() if role != ROOT}
         if repository == ASSIGNMENT_REPOSITORY and root is not None:
-            roles = self._bins(view, root)
-        publish(self.online, Update(repository, roles, root), view)
+            if view is not None and marks.forgotten(view.root.signed, root.signed):
+                online = online._replace(now=self.clock)  # hosts forget the times that the old keys said
+            roles = self._bins(online, view, root)
+        publish(online, Update(repository, roles, root), view)
 
-    def _bins(self, view: View | None, root: Metadata[Root]) -> dict[str, Metadata[Targets]]:
+    def _bins(self, online: Online, view: View | None, root: Metadata[Root]) -> dict[str, Metadata[Targets]]:
         if view is None:
-            return assignments.first_documents(self.online, root, BITS)
+            return assignments.first_documents(online, root, BITS)
         old, new = (r.signed.roles[TARGETS].keyids for r in (view.root, root))
-        return assignments.renewed_documents(self.online, view, root) if set(old) != set(new) else {}
+        return assignments.renewed_documents(online, view, root) if set(old) != set(new) else {}
 
     def _file(self, one: Change) -> Path:
         return self.places.pending / f"{one.id}.json"

@@ -14,13 +14,13 @@ from securesystemslib.signer import Key, Signer
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from fleetbox.errors import TrustRefused
-from fleetbox.trust import durable
+from fleetbox.hostside.release import NUMBER_MAX
+from fleetbox.trust import durable, marks
 from fleetbox.trust.keys import KeyRing
+from fleetbox.trust.marks import Marks
 from fleetbox.trust.places import Places
 from fleetbox.trust.roles import ROOT, SNAPSHOT, TIMESTAMP, Lifetimes
 from fleetbox.trust.view import View, file_name
-
-FACTS = "fleetbox"
 
 
 class Online(NamedTuple):
@@ -33,23 +33,27 @@ class Online(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What is new in one repository. `generation`: the counter of assignments, where it grew."""
+    """What is new in one repository. `marks`: what of them grew. `step`: by how much versions go up."""
 
     repository: str
     documents: Mapping[str, Metadata[Targets]]
     root: Metadata[Root] | None = None
-    generation: int | None = None
+    marks: Marks = Marks()
+    step: int = 1
 
 
 def publish(online: Online, update: Update, view: View | None) -> None:
-    """Make `update` what clients see next. `view`: what they see now; None before the first time."""
+    """Make `update` what clients see next. `view`: what they see now; None before the first time.
+
+    Raises TrustRefused for a missing key, and where version numbers have run out.
+    """
     folder = online.places.metadata(update.repository)
     roots = [metadata for metadata in (update.root, view.root if view else None) if metadata]
     snapshot = _snapshot(update, view, online)
     sign(snapshot, SNAPSHOT, roots, online.ring)
     timestamp = Metadata(
         Timestamp(
-            version=view.timestamp.signed.version + 1 if view else 1,
+            version=_next(view.timestamp.signed.version, update.step) if view else 1,
             expires=online.now + online.lifetimes.online,
             snapshot_meta=MetaFile(snapshot.signed.version),
         )
@@ -114,25 +118,41 @@ def target_path(folder: Path, target: TargetFile) -> Path:
     return folder / parent / f"{target.hashes['sha256']}.{name}"
 
 
-def generation_of(view: View) -> int:
-    """The highest generation that was ever assigned: kept in the signed snapshot, as it must never shrink."""
-    facts = view.snapshot.signed.unrecognized_fields.get(FACTS)
-    number = facts.get("generation") if isinstance(facts, dict) else None
-    return number if isinstance(number, int) and not isinstance(number, bool) else 0
+def check_version(number: int, what: str) -> None:
+    """Raises TrustRefused for one that no file that is sent to a host may have."""
+    if number > NUMBER_MAX:
+        raise TrustRefused(
+            f"{what} would be version {number}; there is none above {NUMBER_MAX}",
+            hint="set trust up anew in another state directory, and provision the hosts again",
+        )
 
 
 def _snapshot(update: Update, view: View | None, online: Online) -> Metadata[Snapshot]:
     meta = dict(view.snapshot.signed.meta) if view else {}
     meta |= {f"{role}.json": MetaFile(document.signed.version) for role, document in update.documents.items()}
-    generation = update.generation or (generation_of(view) if view else 0)
+    for name, file in meta.items():
+        check_version(file.version, name)
     return Metadata(
         Snapshot(
-            version=view.snapshot.signed.version + 1 if view else 1,
+            version=_next(view.snapshot.signed.version, update.step) if view else 1,
             expires=online.now + online.lifetimes.online,
             meta=meta,
-            unrecognized_fields={FACTS: {"generation": generation}} if generation else {},
+            unrecognized_fields=marks.fields(_marks(update, view)),
         )
     )
+
+
+def _marks(update: Update, view: View | None) -> Marks:
+    """The marks from now on. Those of assignments are forgotten when the keys that made them are."""
+    old = marks.of(view)
+    if view and update.root and marks.forgotten(view.root.signed, update.root.signed):
+        old = Marks(release=old.release)
+    return old.raised(update.marks)
+
+
+def _next(version: int, step: int) -> int:
+    check_version(version + step, "the timestamp or snapshot")
+    return version + step
 
 
 def _write_root(folder: Path, root: Metadata[Root]) -> None:

@@ -19,10 +19,10 @@ from fleetbox.hostside.release import (
     release_name,
     release_target,
 )
-from fleetbox.trust import assignments, durable
+from fleetbox.trust import assignments, durable, marks
 from fleetbox.trust.authority import not_set_up
 from fleetbox.trust.places import REPOSITORIES, Places
-from fleetbox.trust.publish import generation_of, target_path
+from fleetbox.trust.publish import target_path
 from fleetbox.trust.releases import Release, floor_of, releases_of
 from fleetbox.trust.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, team_role
 from fleetbox.trust.view import View, file_name
@@ -51,7 +51,7 @@ class Published:
     @property
     def generation(self) -> int:
         """The highest generation that was assigned to any host."""
-        return generation_of(self._assignment)
+        return marks.of(self._assignment).generation
 
     def releases(self) -> dict[ReleaseName, Release]:
         """All releases, by name."""

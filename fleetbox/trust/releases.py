@@ -55,7 +55,10 @@ def last_number(view: View) -> int:
 def next_name(team: str, last: int) -> ReleaseName:
     """The name of the next release. Raises UsageError when numbers have run out."""
     if last >= NUMBER_MAX:
-        raise UsageError(f"there is no release number above {NUMBER_MAX}")
+        raise UsageError(
+            f"there is no release number above {NUMBER_MAX}",
+            hint="set trust up anew in another state directory, and provision the hosts again",
+        )
     return ReleaseName(team, last + 1)
 
 

@@ -6,10 +6,9 @@ from typing import NamedTuple
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY
-from fleetbox.trust import change
+from fleetbox.trust import change, marks, wrong_clock
 from fleetbox.trust.authority import Authority, signatories_of
 from fleetbox.trust.change import Change
-from fleetbox.trust.publish import generation_of
 from fleetbox.trust.releases import floor_of, last_number
 from fleetbox.trust.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Signatories, delegated_roles
 
@@ -57,12 +56,18 @@ class Waiting(NamedTuple):
 
 
 class Status(NamedTuple):
-    """All of it. `beside`: keys of root and targets that lie on this machine, which they should not."""
+    """All of it. `beside`: keys of root and targets that lie on this machine, which they should not.
+
+    `issued`: the newest time that an assignment was signed with, "" before the first. `clock`: what is wrong
+    with this machine's, "" where nothing is known to be.
+    """
 
     roles: tuple[RoleStatus, ...]
     floor: int
     last_release: int
     generation: int
+    issued: str
+    clock: str
     beside: tuple[str, ...]
     pending: tuple[Waiting, ...]
 
@@ -71,17 +76,19 @@ def status(authority: Authority) -> Status:
     """Works before the first publication, too, when only the pending change is there."""
     pending = tuple(_waiting(authority, one) for one in authority.pending().values())
     if not authority.published():
-        return Status((), 0, 0, 0, (), pending)
+        return Status((), 0, 0, 0, "", "", (), pending)
     roles = _roles(authority)
     offline = [key for role in roles if role.role in (ROOT, TARGETS) for key in role.keys]
     online = {key.keyid for role in roles if role.role in (SNAPSHOT, TIMESTAMP) for key in role.keys}
     beside = [key.name or key.keyid[:12] for key in offline if key.keyid not in online and _lies_here(key)]
-    policy = authority.policy
+    policy, reached = authority.policy, marks.of(authority.assignment)
     return Status(
         roles,
         floor_of(authority.places.targets(POLICY_REPOSITORY), policy.targets().signed),
         last_number(policy),
-        generation_of(authority.assignment),
+        reached.generation,
+        reached.issued,
+        wrong_clock.warning(authority.clock, reached.newest),
         tuple(dict.fromkeys(beside)),
         pending,
     )

@@ -22,7 +22,7 @@ from fleetbox.hostside.release import (
     encode_floor,
     release_target,
 )
-from fleetbox.trust import assignments, ceremony, change, durable, releases, upkeep
+from fleetbox.trust import assignments, ceremony, change, durable, marks, releases, upkeep, wrong_clock
 from fleetbox.trust.authority import Authority, Proposal, opened
 from fleetbox.trust.change import Change
 from fleetbox.trust.draft import Draft
@@ -151,6 +151,11 @@ class Trust:
             draft = self._drafted(authority)
             draft.targets().targets[FLOOR_TARGET] = self._keep_floor(authority, number)
             self._proposed(authority, f"no release below {number}", draft)
+
+    def clock_warning(self) -> str:
+        """What is wrong with this machine's clock, as far as what was signed tells; "" where nothing is."""
+        with self.opened() as authority:
+            return wrong_clock.warning(authority.clock, marks.of(authority.assignment).newest)
 
     def refresh(self) -> Proposal | None:
         """Sign again what expires soon; the proposal where offline keys must."""

@@ -68,6 +68,6 @@ def _tidy(authority: Authority) -> None:
             signed += [targets for targets in waiting if isinstance(targets, Targets)]
         files = authority.places.targets(repository)
         keep = {target_path(files, file) for role in signed for file in role.targets.values()}
-        now = authority.now.timestamp()
+        now = authority.clock.timestamp()  # as the times of files, whatever time is signed with
         durable.remove(durable.superseded(folder, {folder / name for name in names}, now))
         durable.remove(durable.superseded(files, keep, now))

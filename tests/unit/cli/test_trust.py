@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from fleetbox.cli.endings import opened_desk
 from fleetbox.errors import ExitCode
 from fleetbox.hostside.bundle import digest_of
 from fleetbox.trust import Trust, Unsigned
@@ -226,6 +228,28 @@ def test_a_waiting_change_is_shown_and_can_be_given_up(ready) -> None:
     assert f"change {one['id']} waits" in ready.ok("trust", "status")
     ready.ok("trust", "drop", one["id"], "-y")
     assert ready.json("trust", "status")["pending"] == []
+
+
+def pushed_by_a_clock(machine: Machine, **ahead: float) -> None:
+    then = Trust(machine.state, now=lambda: datetime.now(UTC) + timedelta(**ahead))
+    then.assign({"web1": (then.add_release(b"b", digest=digest_of(b"b")), digest_of(b"b"))})
+
+
+def test_a_clock_that_is_behind_what_was_signed_is_told_by_status_and_by_pushes(ready, capsys) -> None:
+    pushed_by_a_clock(ready, days=30.1)
+    for said in (ready.ok("trust", "status"), ready.json("trust", "status")["clock"]):
+        assert "the clock is 30 day(s) behind now, or was ahead then" in said
+        assert "docs/trust.md, Wrong clock" in said
+    opened_desk(ready.state)
+    assert "warning: this machine's clock says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", [0, -3600, 200])
+def test_a_clock_that_is_about_right_is_not_spoken_of(ready, capsys, seconds) -> None:
+    pushed_by_a_clock(ready, seconds=seconds)
+    assert ready.json("trust", "status")["clock"] == ""
+    opened_desk(ready.state)
+    assert "warning: this machine" not in ready.ok("trust", "status") + capsys.readouterr().err
 
 
 def test_damage_ends_with_6(ready) -> None:

@@ -4,8 +4,10 @@ import pytest
 
 from fleetbox.errors import TrustRefused, UsageError
 from fleetbox.hostside.bundle import digest_of
-from fleetbox.hostside.release import ReleaseName
-from tests.unit.trust.conftest import released
+from fleetbox.hostside.release import NUMBER_MAX, POLICY_REPOSITORY, ReleaseName
+from fleetbox.trust import ceremony, releases
+from fleetbox.trust.publish import Update, publish
+from tests.unit.trust.conftest import key_named, released
 
 
 def test_every_assignment_has_a_higher_generation_than_any_before(trust) -> None:
@@ -26,6 +28,30 @@ def test_a_raised_generation_stays_and_never_sinks(trust) -> None:
     trust.raise_generation(3)
     assert trust.published().generation == 40
     assert trust.assign({"h1": which})["h1"].generation == 41
+
+
+def test_when_generations_have_run_out_nothing_is_signed_and_a_new_key_begins_anew(trust) -> None:
+    which = released(trust)
+    trust.raise_generation(NUMBER_MAX)
+    with pytest.raises(TrustRefused, match=f"no generation above {NUMBER_MAX}") as refused:
+        trust.assign({"h1": which})
+    assert "rotate assignment-online" in refused.value.hint
+    assert trust.published().assignment("h1") is None
+    old = key_named(trust, "assignment-online")
+    trust.edit("r", lambda draft, a: ceremony.replace(draft, old, a.ring.create("assignment-online")))
+    assert trust.assign({"h1": which})["h1"].generation == 1
+
+
+def test_when_version_numbers_have_run_out_nothing_is_published(trust) -> None:
+    before = trust.published().anchor()
+    with trust.opened() as authority, pytest.raises(TrustRefused, match="none above"):
+        publish(authority.online, Update(POLICY_REPOSITORY, {}, step=NUMBER_MAX), authority.policy)
+    assert trust.published().anchor() == before
+
+
+def test_when_release_numbers_have_run_out_it_is_said() -> None:
+    with pytest.raises(UsageError, match="no release number above"):
+        releases.next_name("default", NUMBER_MAX)
 
 
 def test_what_may_not_be_assigned_is_refused_with_every_reason_and_nothing_is_signed(trust) -> None:

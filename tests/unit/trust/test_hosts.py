@@ -101,3 +101,50 @@ def test_a_host_refuses_what_has_expired_and_takes_it_when_it_was_refreshed(trus
     assert host.refusal(again, wall=clock()).code == "expired"
     assert trust.refresh() is None
     assert host.take(trust.published().delivery_for(HOST, bundle=None), wall=clock()).generation == 1
+
+
+def ahead(trust, host, clock, **by: float):
+    """One push with a clock that is ahead, host's own being right; then the clock is set right."""
+    right = clock.now
+    clock.turn(**by)
+    release, digest = released(trust, b"ahead")
+    trust.refresh()
+    trust.assign({HOST: (release, digest)})
+    host.take(trust.published().delivery_for(HOST, bundle=b"ahead"), wall=right)
+    clock.now = right
+
+
+@pytest.mark.parametrize("days", [30, 500, 20_000])
+def test_after_a_push_with_a_clock_ahead_the_next_one_with_the_right_clock_is_taken(
+    trust, host, clock, days
+) -> None:
+    pushed(trust, host, clock, b"1")
+    ahead(trust, host, clock, days=days)
+    assert pushed(trust, host, clock, b"2").bundle == b"2"
+    clock.turn(days=8)
+    trust.refresh()
+    assert pushed(trust, host, clock, b"3").bundle == b"3"
+
+
+def test_a_clock_far_behind_signs_nothing_that_has_expired_for_hosts(trust, host, clock) -> None:
+    pushed(trust, host, clock, b"1")
+    right = clock.now
+    clock.turn(days=-4000)
+    trust.refresh()
+    release, digest = released(trust, b"2")
+    trust.assign({HOST: (release, digest)})
+    assert host.take(trust.published().delivery_for(HOST, bundle=b"2"), wall=right).bundle == b"2"
+
+
+def test_replacing_the_key_of_assignments_makes_hosts_and_this_machine_forget_a_wrong_time(
+    trust, host, clock
+) -> None:
+    ahead(trust, host, clock, days=20_000)
+    old = key_named(trust, "assignment-online")
+    trust.edit("r", lambda draft, a: ceremony.replace(draft, old, a.ring.create("assignment-online")))
+    assert trust.clock_warning() == ""
+    with trust.opened() as authority:
+        assert authority.assignment.timestamp.signed.expires <= clock() + authority.lifetimes.online
+    pushed(trust, host, clock, b"2")
+    assert host.floor().issued == f"{clock.now:%Y-%m-%dT%H:%M:%SZ}"
+    assert trust.published().generation == host.floor().generation == 1
