@@ -85,3 +85,9 @@ class TrustRefused(FleetboxError):
     """A host key, digest or signature is not what it must be."""
 
     exit_code = ExitCode.TRUST_REFUSED
+
+
+class Superseded(FleetboxError):
+    """A later command took the place of this one."""
+
+    exit_code = ExitCode.SUPERSEDED

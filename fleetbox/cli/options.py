@@ -54,6 +54,11 @@ confirm_option: _Decorator = click.option(
     metavar="S",
     help="Seconds after its checks in which a host that does not answer to a new connection goes back.",
 )
+unsigned_option: _Decorator = click.option(
+    "--allow-unsigned",
+    is_flag=True,
+    help="Push unsigned where fleetbox init was not run; hosts that know whom to trust refuse it.",
+)
 quarantine_option: _Decorator = click.option(
     "--clear-quarantine", is_flag=True, help="Try it also where its checks failed before."
 )

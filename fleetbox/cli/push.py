@@ -1,7 +1,8 @@
 """`fleetbox push-policy`: everything that can be refused here is refused before a host is contacted.
 
-Order: policies compiled (3), hosts selected (2), the question asked (2), hosts contacted. The checks run
-over the connection that activated, and their failure does not undo what the critical ones let through.
+Order: policies compiled (3), hosts selected (2), whether it can be signed (2), the question asked (2), hosts
+contacted. The checks run over the connection that activated, and their failure does not undo what the
+critical ones let through.
 """
 
 import json
@@ -24,6 +25,7 @@ from fleetbox.cli.options import (
     limit_option,
     quarantine_option,
     state_dir_option,
+    unsigned_option,
     yes_option,
 )
 from fleetbox.cli.output import confirm, print_json, say
@@ -70,6 +72,7 @@ class _Job:
 @yes_option
 @forks_option
 @click.option("--allow-full-access", is_flag=True, help="Push a policy that switches the sandbox off.")
+@unsigned_option
 @click.option("--no-verify", is_flag=True, help="Activate with the critical checks alone.")
 @click.option(
     "--report", "reports", multiple=True, metavar="FORMAT[:PATH]", help="json or junit; repeatable."
@@ -89,6 +92,7 @@ def push_policy(
     yes: bool,
     forks: int | None,
     allow_full_access: bool,
+    allow_unsigned: bool,
     no_verify: bool,
     reports: tuple[str, ...],
     confirm_within: int,
@@ -110,8 +114,9 @@ def push_policy(
     sent = bundle.build(policies, {policy.name: expect.checks_for(policy) for policy in policies})
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
     hosts = fleet_inventory.load(chosen.inventory, limit)
-    job = _Job(policies, sent, hosts, limit or "", chosen, shipment.is_set_up(chosen.state_dir), team)
-    if team is not None and not job.is_signed:
+    is_signed = shipment.signs(chosen.state_dir, allow_unsigned=allow_unsigned)
+    job = _Job(policies, sent, hosts, limit or "", chosen, is_signed, team)
+    if team is not None and not is_signed:
         raise UsageError("--team: nothing is signed here", hint="fleetbox init, then fleetbox trust delegate")
     say(_headline(job))
     if check or diff:
@@ -182,7 +187,7 @@ def _refuse_uncheckable(policies: Sequence[ResolvedPolicy]) -> None:
 def _headline(job: _Job) -> str:
     first, *others = (policy.name for policy in job.policies)
     names = ", ".join([f"{first} (default)" if others else first, *others])
-    signed = "signed" if job.is_signed else "unsigned (fleetbox init sets trust up)"
+    signed = "signed" if job.is_signed else "unsigned"
     return f"push {names}  bundle {job.bundle.digest[:19]}, {signed}  {len(job.hosts)} host(s)"
 
 

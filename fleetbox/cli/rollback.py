@@ -15,6 +15,7 @@ from fleetbox.cli.options import (
     limit_option,
     quarantine_option,
     state_dir_option,
+    unsigned_option,
     yes_option,
 )
 from fleetbox.cli.output import confirm, print_json, say
@@ -43,6 +44,7 @@ from fleetbox.rollout.verified import ENFORCED, intent_of, remember
 @forks_option
 @confirm_option
 @quarantine_option
+@unsigned_option
 @state_dir_option
 @yes_option
 @json_option
@@ -54,6 +56,7 @@ def rollback(
     forks: int | None,
     confirm_within: int,
     clear_quarantine: bool,
+    allow_unsigned: bool,
     state_dir: str | None,
     yes: bool,
     as_json: bool,
@@ -65,10 +68,11 @@ def rollback(
     """
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
     hosts = fleet_inventory.load(chosen.inventory, limit)
+    is_signed = shipment.signs(chosen.state_dir, allow_unsigned=allow_unsigned)
     where = f"generation {to}" if to else "the generation before"
     confirm(f"Go back to {where} on {len(hosts)} host(s)?", yes=yes)
     terms = Terms(confirm_within=confirm_within, clear_quarantine=clear_quarantine)
-    if shipment.is_set_up(chosen.state_dir):
+    if is_signed:
         work = partial(roll_back_signed, to=to, desk=opened_desk(chosen.state_dir), terms=terms)
     else:
         work = partial(roll_back, to=to, terms=terms)

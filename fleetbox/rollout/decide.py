@@ -4,11 +4,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from fleetbox.errors import ApplyFailed, ExitCode, FleetboxError, TrustRefused, Unreachable, UsageError, worst
+from fleetbox.errors import (
+    ApplyFailed,
+    ExitCode,
+    FleetboxError,
+    Superseded,
+    TrustRefused,
+    Unreachable,
+    UsageError,
+    worst,
+)
 from fleetbox.facts import Gate
 from fleetbox.hostside.trust_words import REFUSALS
 from fleetbox.rollout.answers import Activation, Confirmation, Failure, Head, Status
 from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
+from fleetbox.rollout.shipment import HostAhead
 
 # Codes after which the host is as it was, because something about it forbids a sandbox.
 _GATES = frozenset({"gate", "host_refused", "python_missing"})
@@ -150,6 +160,10 @@ def of_error(host: str, error: Exception) -> HostOutcome:
     match error:
         case Unreachable():
             outcome, reason = Outcome.UNREACHABLE, "unreachable"
+        case Superseded():
+            outcome, reason = Outcome.SUPERSEDED, "superseded"
+        case HostAhead():
+            outcome, reason = Outcome.TRUST_REFUSED, "replayed"
         case TrustRefused():
             outcome, reason = Outcome.TRUST_REFUSED, "host_key"
         case UsageError():

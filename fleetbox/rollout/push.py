@@ -18,6 +18,9 @@ from fleetbox.transport import Transport, connect
 
 Connect = Callable[[Host], Transport]
 
+# What a host says that has seen newer files than it was sent, and how often it is sent newer ones.
+_BEHIND = frozenset({"replayed", "rolled_back_metadata"})
+_AGAIN = 3
 # Seconds between attempts to confirm, and what an attempt may take at the end of the host's patience.
 _PAUSE = 1.0
 _MARGIN = 5.0
@@ -40,9 +43,14 @@ def _sent(
     fresh: Connect,
 ) -> HostOutcome:
     answer = calls.activate(transport, shipment, terms)
-    if isinstance(answer, Failure) and answer.code == "replayed" and answer.floor is not None:
-        # Another control machine, or this one before it was restored from a backup, has gone further.
-        answer = calls.activate(transport, shipments.again(host.name, answer.floor.generation), terms)
+    for _ in range(_AGAIN):
+        if not isinstance(answer, Failure) or answer.code not in _BEHIND:
+            break
+        # A push beside this one, another control machine, or this one before it was restored from a backup.
+        newer = shipments.again(host.name, answer.floor.generation if answer.floor else None)
+        if newer is None:
+            break
+        answer = calls.activate(transport, newer, terms)
     if _not_provisioned(answer):
         return _why_not(host, transport)
     return _confirmed(

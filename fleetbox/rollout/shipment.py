@@ -1,7 +1,8 @@
 """What goes to each host: a bundle as it is, or what is signed and assigned to that host along with it.
 
 Where trust was set up here, everything is signed. One assignment is signed for all hosts of a push at once;
-`again` signs another for a single host, which knows of a higher generation than this machine does.
+`again` has what a single host gets that has seen newer files, by a push beside this one, or that knows of a
+higher generation than this machine does.
 """
 
 import threading
@@ -11,14 +12,18 @@ from pathlib import Path
 from typing import Protocol
 
 from fleetbox.bundle import Bundle
-from fleetbox.errors import ApplyFailed, TrustRefused, UsageError
+from fleetbox.errors import Superseded, TrustRefused, UsageError
 from fleetbox.hostside import delivery
-from fleetbox.hostside.release import DEFAULT_TEAM, ReleaseName, release_name, release_target
-from fleetbox.trust import Release, Trust
+from fleetbox.hostside.release import DEFAULT_TEAM, Assignment, ReleaseName, release_name, release_target
+from fleetbox.trust import NotSetUp, Release, Trust
 
 # How far a host may be ahead. What it says is not proven, and numbers do not come back: one host that lies
 # must not use them up for all.
 JUMP_MAX = 10_000
+
+
+class HostAhead(TrustRefused):
+    """A host says that it has had generations of which nothing is known here."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,12 @@ class Shipments(Protocol):
     def signed(self) -> bool: ...
 
     def to(self, host: str) -> Shipment:
-        """What `host` gets."""
+        """What `host` gets. Raises Superseded where that is not this push's affair any more."""
 
-    def again(self, host: str, above: int) -> Shipment:
-        """The same, as a generation above one that the host says that it has had."""
+    def again(self, host: str, above: int | None) -> Shipment | None:
+        """What to try instead on a host that has seen newer files than it was sent, or has had generation
+        `above`; None where there is nothing else. Raises Superseded, HostAhead.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,9 @@ class Plain:
         words = [word for digest in self.not_narrower_than for word in ("--not-narrower-than", digest)]
         return Shipment(self.bundle.digest, (self.bundle.digest, "--bundle", "-", *words), self.bundle.tar)
 
-    def again(self, host: str, above: int) -> Shipment:
-        """Nothing unsigned has a generation of its own."""
-        raise ApplyFailed(f"{host} answered as to something signed, and nothing was")
+    def again(self, host: str, above: int | None) -> Shipment | None:
+        """None: there is nothing newer of what nobody signed."""
+        return None
 
 
 class Desk:
@@ -71,6 +78,7 @@ class Desk:
         self._trust = trust
         self._lock = threading.Lock()
         self._wanted: dict[str, tuple[ReleaseName, str]] = {}
+        self._made: dict[str, Assignment] = {}
         self._bundle: bytes | None = None
         self._published = trust.published()
         self._begun_at = self._published.generation  # many hosts that lie may not take it further than one
@@ -116,15 +124,29 @@ class Desk:
             return self.to(host)
 
     def to(self, host: str) -> Shipment:
-        """The signed files that `host` needs, and the bundle."""
-        sent = delivery.write(self._published.delivery_for(host, bundle=self._bundle))
+        """The signed files that `host` needs, and the bundle.
+
+        Raises Superseded where another push from this machine has assigned something to it meanwhile.
+        """
+        published = self._published
+        current = published.assignment(host)
+        if current is not None and current != self._made[host]:
+            raise Superseded(
+                f"another command on this machine has assigned {current.release} to it meanwhile",
+                hint="fleetbox audit list shows which; the later one stays",
+            )
+        sent = delivery.write(published.delivery_for(host, bundle=self._bundle))
         return Shipment(self._wanted[host][1], ("--delivery", "-"), sent)
 
-    def again(self, host: str, above: int) -> Shipment:
-        """Sign once more for this host, above what it has had."""
+    def again(self, host: str, above: int | None) -> Shipment | None:
+        """The newest files, if they are newer; else, for a host that has gone further, sign once more."""
         with self._lock:
+            before, self._published = self._published, self._trust.published()
+            newest = self.to(host)
+            if above is None or above < self._made[host].generation:
+                return newest if self._published.versions > before.versions else None
             if above > self._begun_at + JUMP_MAX:
-                raise TrustRefused(
+                raise HostAhead(
                     f"{host} says that it has had generation {above}; the last one from here is"
                     f" {self._begun_at}",
                     hint="restore the newest backup of the state directory, or find out who changed the host",
@@ -134,17 +156,25 @@ class Desk:
             return self.to(host)
 
     def _assign(self, wanted: dict[str, tuple[ReleaseName, str]]) -> None:
-        self._trust.assign(wanted)
+        self._made |= self._trust.assign(wanted)
         self._wanted |= wanted
         self._published = self._trust.published()
 
 
-def is_set_up(state_dir: Path) -> bool:
-    """Whether this machine signs what it pushes. Raises TrustRefused for damage."""
+def signs(state_dir: Path, *, allow_unsigned: bool) -> bool:
+    """Whether this machine signs what it pushes: where trust was set up, always.
+
+    Raises UsageError where it was not and nobody said that this is meant, TrustRefused for damage.
+    """
     try:
         Trust(state_dir).published()
-    except UsageError:
-        return False
+    except NotSetUp as missing:
+        if allow_unsigned:
+            return False
+        raise UsageError(
+            f"what is pushed would not be signed: {missing}",
+            hint="fleetbox init, then site.yml tells the hosts whom to trust; --allow-unsigned goes without",
+        ) from None
     return True
 
 

@@ -53,6 +53,11 @@ class Published:
         """The highest generation that was assigned to any host."""
         return marks.of(self._assignment).generation
 
+    @property
+    def versions(self) -> tuple[int, int]:
+        """Of the timestamps of both repositories: they grow with everything that is published."""
+        return self._policy.timestamp.signed.version, self._assignment.timestamp.signed.version
+
     def releases(self) -> dict[ReleaseName, Release]:
         """All releases, by name."""
         return releases_of(self._policy.delegated())

@@ -1,4 +1,7 @@
-"""Two provisioned hosts, one of them with a small state disk, and the command as an operator runs it."""
+"""Two provisioned hosts, one of them with a small state disk, and the command as an operator runs it.
+
+Trust was set up before they were provisioned: they take what is signed and assigned to them.
+"""
 
 import json
 import subprocess
@@ -39,12 +42,13 @@ class Fleet:
             check=False,
             stdin=subprocess.DEVNULL,
             cwd=self.folder,
-            env={
-                "FLEETBOX_INVENTORY": str(self.lab.inventory),
-                "FLEETBOX_STATE_DIR": str(self.folder / "state"),
-                **env,
-            },
+            env={"FLEETBOX_INVENTORY": str(self.lab.inventory), **self.settings, **env},
         )
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Where this operator keeps journal, results and trust."""
+        return {"FLEETBOX_STATE_DIR": str(self.folder / "state")}
 
     def push(self, *argv: str, **env: str) -> "tuple[int, dict[str, dict[str, Any]]]":
         """push-policy -y --json: the exit code and each host's answer by name."""
@@ -73,16 +77,18 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(lab: Lab, launcher: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     small, plain = lab.up(HostSpec.of("small", disk="24m/512"), HostSpec.of("plain"))
+    fleet = Fleet(lab, small, plain, tmp_path_factory.mktemp("push"))
+    done = fleet.fleetbox("init")
+    assert done.returncode == 0, done.stderr
     done = lab.controller(
         [str(BIN / "ansible-playbook"), "-i", str(lab.inventory), "site.yml", "-l", "small,plain"],
         capture_output=True,
         text=True,
         check=False,
         cwd=REPO,
-        env={"ANSIBLE_CONFIG": str(REPO / "ansible.cfg")},
+        env={"ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), **fleet.settings},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    fleet = Fleet(lab, small, plain, tmp_path_factory.mktemp("push"))
     code, hosts = fleet.push(str(REPO / "policies/base.yml"), "-l", "small,plain", "--no-verify")
     assert code == 0, hosts
     yield fleet

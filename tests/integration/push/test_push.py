@@ -56,8 +56,8 @@ def test_a_push_activates_runs_the_checks_and_reports_them(fleet: Fleet, tmp_pat
     done = fleet.fleetbox("push-policy", OFFLINE, BASE, "-y", "--json", "--report", f"junit:{junit}", *BOTH)
     answer = json.loads(done.stdout)
     assert done.returncode == answer["exit_code"]
-    assert answer["signed"] is False
-    assert "unsigned" in done.stderr
+    assert answer["signed"] is True
+    assert ", signed" in done.stderr
     assert [(host["outcome"], host["generation"] > before) for host in answer["hosts"]] == [
         ("activated", True),
         ("activated", True),

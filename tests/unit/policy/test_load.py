@@ -11,7 +11,6 @@ from fleetbox.errors import UsageError
 from fleetbox.policy import Access, Mode, PolicyInvalid, load_policy
 from tests.unit.policy.documents import HEAD, load, policy_file, violations
 
-
 # No measurement, which a busy machine would fail: what is waited for never comes.
 ends = pytest.mark.timeout(60)
 

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from fleetbox.errors import ApplyFailed, ExitCode, TrustRefused, Unreachable, UsageError
+from fleetbox.errors import ApplyFailed, ExitCode, Superseded, TrustRefused, Unreachable, UsageError
 from fleetbox.facts import Gate
 from fleetbox.rollout import decide
 from fleetbox.rollout.answers import Activation, Confirmation, Failure, Status, read
 from fleetbox.rollout.outcome import HostOutcome, Outcome, TrailHead
+from fleetbox.rollout.shipment import HostAhead
 from fleetbox.transport import Completed
 
 SENT = "sha256:" + "a" * 64
@@ -169,6 +170,8 @@ def test_a_check_compares_digests(digest: str | None, outcome: Outcome) -> None:
     [
         (Unreachable("down"), Outcome.UNREACHABLE),
         (TrustRefused("key"), Outcome.TRUST_REFUSED),
+        (Superseded("later"), Outcome.SUPERSEDED),
+        (HostAhead("999"), Outcome.TRUST_REFUSED),
         (UsageError("option"), Outcome.MISCONFIGURED),
         (ApplyFailed("late"), Outcome.FAILED),
         (KeyError("bug"), Outcome.FAILED),
