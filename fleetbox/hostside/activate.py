@@ -105,15 +105,10 @@ def _ready(places: Places) -> Iterator[State]:
     with locked(places) as state:
         reversal.settle(places, state)
         store.sweep(state)
-        generations.sweep(state, keep=_on_trial(state))
+        generations.sweep(state, keep=pending.needed(state))
         quarantine.sweep(state)
         steps.reached(Step.OPENED)
         yield state
-
-
-def _on_trial(state: State) -> frozenset[int]:
-    trial = pending.read(state)
-    return frozenset() if trial is None else frozenset({trial.generation, trial.fallback or 0})
 
 
 def _make_current(places: Places, state: State, asked: Wanted, check: Smoke) -> dict[str, Any]:

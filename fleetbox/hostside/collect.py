@@ -24,6 +24,8 @@ def gc(places: Places, options: Namespace, _stdin: BinaryIO) -> dict[str, Any]:
     """Verb `gc`: keep the newest `--keep` generations. Says what it removed."""
     with locked(places) as state:
         reversal.settle(places, state)
+        # What a killed activation left is newer than all that somebody may go back to, and would be kept.
+        generations.sweep(state, keep=pending.needed(state))
         return collect(state, options.keep)
 
 
@@ -34,9 +36,12 @@ def after_trial(state: State) -> None:
 
 
 def collect(state: State, keep: int) -> dict[str, Any]:
-    """Remove what is not needed. `keep`: how many generations, the newest, at least two."""
-    known = generations.listed(state)
-    removed = [old.number for old in known[: -max(2, keep)] if old.number not in _in_use(state)]
+    """Remove what is not needed. `keep`: how many generations, at least two: what is in use, and the newest
+    others; on trial there may be more, as what is kept for its way back is nothing to roll back to.
+    """
+    in_use = _in_use(state)
+    others = [old.number for old in generations.listed(state) if old.number not in in_use]
+    removed = others[: 1 - max(2, keep)]
     for number in removed:
         generations.forget(state, number)
     named = {generation.digest for generation in generations.listed(state)}
@@ -47,7 +52,6 @@ def collect(state: State, keep: int) -> dict[str, Any]:
     return {"changed": bool(removed or dropped), "generations": removed, "bundles": dropped}
 
 
-def _in_use(state: State) -> set[int]:
-    active, trial = generations.current(state), pending.read(state)
-    used = {active.number} if active else set()
-    return used | ({trial.generation, trial.fallback or 0} if trial else set())
+def _in_use(state: State) -> frozenset[int]:
+    active = generations.current(state)
+    return pending.needed(state) | ({active.number} if active else set())

@@ -75,6 +75,12 @@ def read(state: State) -> Pending | None:
         raise unsafe(f"{state.path}/{_NAME} is not what this program writes: {problem}") from None
 
 
+def needed(state: State) -> frozenset[int]:
+    """The generation on trial and the one to go back to; none when nothing is."""
+    trial = read(state)
+    return frozenset() if trial is None else frozenset({trial.generation, trial.fallback or 0})
+
+
 def write(state: State, pending: Pending) -> None:
     """Remember it, durably, for root alone: who knows the nonce can confirm."""
     small_file.write(state, _NAME, {"schema_version": SCHEMA_VERSION, **pending._asdict()}, mode=0o600)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -326,6 +327,38 @@ def test_garbage_goes_but_not_what_somebody_may_go_back_to(host: HostTree, old: 
     host.run("watchdog")
     assert host.enforces(old)
     assert host.run("confirm", number, nonce).code == 5
+
+
+@pytest.mark.parametrize("keep", ["1", "2"])
+def test_garbage_is_collected_while_a_narrowing_is_on_trial(
+    host: HostTree, old: Built, new: Built, keep: str
+) -> None:
+    """The baseline to go back to is no generation that somebody could roll back to: it counts for none."""
+    for built in (new, old, new, old):
+        host.activate(built)
+    number, nonce = on_trial(host, new, narrows=True)
+    assert host.run("gc", "--keep", keep).answer["generations"] == [1, 2, 3, 4]
+    saved = HostTree(host.root / "copy")
+    shutil.copytree(host.state, saved.state, symlinks=True)
+    saved.boot("second")
+    saved.run("watchdog")
+    assert saved.enforces(host.fall_back_to())
+    assert host.run("confirm", number, nonce).code == 0
+    assert host.run("rollback", "--not-narrower-than", new.digest).code == 0
+    assert host.enforces(old)
+
+
+def test_garbage_of_a_killed_activation_is_not_kept_instead_of_the_generation_before(
+    host: HostTree, old: Built, new: Built
+) -> None:
+    host.activate(new)
+    assert host.activate(old, stop="step:BACK_LAID", narrows=True).code == KILLED
+    assert host.numbers() == [1, 2, 3, 4]
+    assert host.run("gc", "--keep", "2").code == 0
+    assert host.numbers() == [1, 2]
+    assert host.enforces(new)
+    assert host.run("rollback", "--not-narrower-than", new.digest).code == 0
+    assert host.enforces(old)
 
 
 def test_bundles_that_no_generation_has_go_after_a_day(host: HostTree, old: Built, new: Built) -> None:
