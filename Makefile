@@ -82,7 +82,7 @@ fuzz: setup ## libFuzzer on the launch plan's parser for FUZZ_SECONDS; beside it
 	$(call need_packages,clang libclang-rt-dev)
 	$(BIN)/python launcher/sanitize.py fuzz $(FUZZ_SECONDS)
 
-faults: packages-test setup ## the whole counts: 1,000 kills, 1,200 launches beside a flipper, every window of a clean-up, power cuts, 500 random rounds of verbs (root)
+faults: packages-test setup ## the whole counts: 1,000 kills, 1,200 launches beside a flipper, every window of a clean-up, power cuts, 500 random rounds of verbs, 100 on a real host (root)
 	FLEETBOX_FAULTS=full $(PYTEST) -n 0 --timeout 7200 tests/faults
 
 test-aarch64: packages-test setup ## the launcher's tests on an emulated aarch64 machine with Debian's kernel for it (root)

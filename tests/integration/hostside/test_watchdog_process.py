@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from fleetbox.hostside import paths
 from tests.integration.hostside.trials import (
     FOREVER,
     NEW,
     OLD,
-    REPO,
     activate,
     ask,
+    cron_command,
     eventually,
     has_gone_back,
     must_go_back,
@@ -94,13 +93,3 @@ def test_what_cron_runs_at_boot_goes_back(host: Host) -> None:
     host.exec(["sh", "-c", cron_command()])
     has_gone_back(host)
     host.exec(["sh", "-c", cron_command()])
-
-
-def cron_command() -> str:
-    """The line that role hostside installs, after the time and the account."""
-    tasks = yaml.safe_load((REPO / "roles/hostside/tasks/watchdog.yml").read_text())
-    content = tasks[-1]["ansible.builtin.copy"]["content"]
-    [line] = [line for line in content.splitlines() if not line.startswith("#")]
-    when, account, command = line.split(" ", 2)
-    assert (when, account) == ("@reboot", "root")
-    return str(command)

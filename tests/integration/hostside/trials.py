@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from fleetbox.bundle import Bundle
 from fleetbox.hostside import paths
 from tests.support.hosts.host import Host
@@ -81,3 +83,13 @@ def install_units(host: Host) -> None:
         host.put(f"/etc/systemd/system/{unit}", (REPO / "roles/hostside/files" / unit).read_bytes())
     host.exec(["systemctl", "daemon-reload"])
     host.exec(["systemctl", "enable", "--now", UNITS[0]])
+
+
+def cron_command() -> str:
+    """The line that role hostside installs, after the time and the account."""
+    tasks = yaml.safe_load((REPO / "roles/hostside/tasks/watchdog.yml").read_text())
+    content = tasks[-1]["ansible.builtin.copy"]["content"]
+    [line] = [line for line in content.splitlines() if not line.startswith("#")]
+    when, account, command = line.split(" ", 2)
+    assert (when, account) == ("@reboot", "root")
+    return str(command)
