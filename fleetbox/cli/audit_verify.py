@@ -9,7 +9,7 @@ import click
 from fleetbox.cli import settings
 from fleetbox.cli.options import forks_option, inventory_option, json_option, limit_option, state_dir_option
 from fleetbox.cli.output import print_json, say
-from fleetbox.cli.progress import show
+from fleetbox.cli.progress import asked
 from fleetbox.errors import ExitCode, UsageError, worst
 from fleetbox.fleet import inventory as fleet_inventory
 from fleetbox.fleet.inventory import Host
@@ -18,7 +18,6 @@ from fleetbox.hostside.chain import Head
 from fleetbox.hostside.chain_check import Counted, Problem, check
 from fleetbox.rollout import host_trails
 from fleetbox.rollout.audit import SEEN, AuditTrail
-from fleetbox.rollout.execute import each
 from fleetbox.rollout.host_trails import HostTrail, State
 from fleetbox.transport import Transport
 
@@ -103,19 +102,18 @@ def _ask(hosts: Sequence[Host], known: dict[str, list[Head]], forks: int) -> lis
     def ask(host: Host, transport: Transport) -> HostTrail:
         return host_trails.of_host(host.name, transport, known.get(host.name, ()))
 
-    with show(tuple(hosts), HostTrail.describe, _in_trouble) as progress:
-        done = each(
-            hosts,
-            ask,
-            failed=lambda host, error: host_trails.of_error(host.name, error),
-            forks=forks,
-            progress=progress,
-        )
-    missing = "interrupted before it was asked"
-    return [
-        one or HostTrail(host=host.name, state=State.UNREACHABLE, message=missing)
-        for host, one in done.results
-    ]
+    def not_asked(host: Host) -> HostTrail:
+        return HostTrail(host=host.name, state=State.UNREACHABLE, message="interrupted before it was asked")
+
+    return asked(
+        hosts,
+        ask,
+        failed=lambda host, error: host_trails.of_error(host.name, error),
+        not_asked=not_asked,
+        describe=HostTrail.describe,
+        trouble=_in_trouble,
+        forks=forks,
+    )
 
 
 def _in_trouble(one: HostTrail) -> bool:

@@ -5,7 +5,7 @@ On a terminal only hosts in trouble get a line that stays; the block has the oth
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -15,6 +15,8 @@ from rich.text import Text
 
 from fleetbox.cli.output import console, is_terminal, say
 from fleetbox.fleet.inventory import Host
+from fleetbox.rollout.execute import each
+from fleetbox.transport import Transport
 
 _Result = TypeVar("_Result")
 _NAMES_SHOWN = 6
@@ -77,3 +79,19 @@ def show(
     progress = HostProgress(len(hosts), width, describe, trouble, terminal)
     with Live(console=terminal, get_renderable=progress.block, refresh_per_second=8, transient=True):
         yield progress
+
+
+def asked(
+    hosts: Sequence[Host],
+    ask: Callable[[Host, Transport], _Result],
+    *,
+    failed: Callable[[Host, Exception], _Result],
+    not_asked: Callable[[Host], _Result],
+    describe: Callable[[_Result], str],
+    trouble: Callable[[_Result], bool],
+    forks: int,
+) -> list[_Result]:
+    """What every host answers, in their order, with the progress shown; `not_asked` after an interruption."""
+    with show(tuple(hosts), describe, trouble) as progress:
+        done = each(hosts, ask, failed=failed, forks=forks, progress=progress)
+    return [not_asked(host) if result is None else result for host, result in done.results]

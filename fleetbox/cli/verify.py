@@ -13,7 +13,7 @@ from fleetbox import __version__
 from fleetbox.cli import settings
 from fleetbox.cli.options import forks_option, inventory_option, json_option, limit_option, state_dir_option
 from fleetbox.cli.output import say
-from fleetbox.cli.progress import show
+from fleetbox.cli.progress import asked
 from fleetbox.conformance import collect, expect, judge, report
 from fleetbox.conformance.collect import Intent
 from fleetbox.conformance.matrix import percent
@@ -27,7 +27,6 @@ from fleetbox.hostside.checks import BY_ID
 from fleetbox.policy import load_policy
 from fleetbox.rollout import calls
 from fleetbox.rollout.answers import Failure
-from fleetbox.rollout.execute import each
 from fleetbox.transport import Transport
 
 NOTHING_PUSHED = "nothing was pushed to this host from here"
@@ -136,18 +135,18 @@ def _collect(
         return _ask(host, transport, intents[host.name], peer)
 
     started = now()
-    with show(tuple(hosts), _describe, _in_trouble) as progress:
-        done = each(
-            hosts,
-            ask,
-            failed=lambda host, error: collect.of_error(host, intents[host.name], error),
-            forks=forks,
-            progress=progress,
-        )
-    records = tuple(record or _not_asked(host, intents[host.name]) for host, record in done.results)
+    records = asked(
+        hosts,
+        ask,
+        failed=lambda host, error: collect.of_error(host, intents[host.name], error),
+        not_asked=lambda host: _not_asked(host, intents[host.name]),
+        describe=_describe,
+        trouble=_in_trouble,
+        forks=forks,
+    )
     return Run(
         run_id=new_run_id(), started=started, finished=now(), fleetbox_version=__version__,
-        trigger="verify", selection=selection, hosts=records,
+        trigger="verify", selection=selection, hosts=tuple(records),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -144,6 +144,14 @@ class Disk:
         if change is not None:
             self._changes.append(change)
             _replay(self._live, change, Fate.WHOLE)
+
+    @classmethod
+    def after(cls, operations: Iterable[Operation]) -> Disk:
+        """One of which that much was asked. Raises `NotModelled`."""
+        disk = cls()
+        for operation in operations:
+            disk.apply(operation)
+        return disk
 
     def needs_sync(self, path: str) -> bool:
         """Whether a sync of this file or directory would make anything durable. Raises `NotModelled`."""

@@ -218,7 +218,7 @@ def problems(state: State) -> Iterator[str]:
 
 def settle(state: State, host: HostTree, built: Built) -> Iterator[str]:
     """Lay the tree out below `host`, which is empty, boot, and go on with `built` as people would."""
-    _lay_out(state.tree, host.state.parent)
+    lay_out(state.tree, host.state.parent)
     host.boot("after the power cut")
     # Once: a watchdog that cannot go back tries for ever, as it must.
     for argv in (["status"], ["watchdog", "--once"]):
@@ -237,11 +237,7 @@ def settle(state: State, host: HostTree, built: Built) -> Iterator[str]:
 
 
 def _disk(earlier: Sequence[Recorded]) -> Disk:
-    disk = Disk()
-    for verb in earlier:
-        for operation in verb.operations:
-            disk.apply(operation)
-    return disk
+    return Disk.after(operation for verb in earlier for operation in verb.operations)
 
 
 def _run(host: HostTree, *argv: str, stdin: bytes = b"") -> tuple[int, dict[str, Any]]:
@@ -283,10 +279,11 @@ def _numbers(tree: Tree) -> Iterator[int]:
             yield int(generation[1])
 
 
-def _lay_out(tree: Tree, at: Path) -> None:
+def lay_out(tree: Tree, at: Path) -> None:
+    """Make the directory `at`, which is empty, hold `tree`."""
     for path, node in sorted(tree.items()):
         if node is None:
-            (at / path).mkdir()
+            (at / path).mkdir(mode=0o755)
         elif isinstance(node, Link):
             (at / path).symlink_to(node.target)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import pytest
 
@@ -27,14 +26,7 @@ FILE = (Create("f"), Write("f", 0, b"data"))
 
 
 def trees(*operations: Operation, limit: int = 1000) -> list[Tree]:
-    return [crash.tree for crash in disk(operations).crashes(random.Random(1), limit)]  # noqa: S311
-
-
-def disk(operations: Sequence[Operation]) -> Disk:
-    made = Disk()
-    for operation in operations:
-        made.apply(operation)
-    return made
+    return [crash.tree for crash in Disk.after(operations).crashes(random.Random(1), limit)]  # noqa: S311
 
 
 def test_what_was_never_synced_may_be_there_whole_torn_or_not_at_all() -> None:
@@ -82,7 +74,7 @@ def test_a_removal_may_be_undone() -> None:
 
 
 def test_a_file_that_is_cut_or_extended_holds_zeros_where_nothing_was_written() -> None:
-    assert disk([*FILE, Truncate("f", 2), Write("f", 3, b"x")]).live() == {"f": b"da\0x"}
+    assert Disk.after([*FILE, Truncate("f", 2), Write("f", 3, b"x")]).live() == {"f": b"da\0x"}
 
 
 def test_many_choices_are_bounded_and_begin_with_the_extremes() -> None:
@@ -90,13 +82,13 @@ def test_many_choices_are_bounded_and_begin_with_the_extremes() -> None:
     found = trees(*many, limit=10)
     assert len(found) <= 2 + 2 * 20 + 10
     assert found[0] == {}
-    assert found[1] == disk(many).live()
+    assert found[1] == Disk.after(many).live()
     assert {"f7": b""} in found, "each change alone kept"
-    assert {name: b"" for name in disk(many).live() if name != "f7"} in found, "and alone lost"
+    assert {name: b"" for name in Disk.after(many).live() if name != "f7"} in found, "and alone lost"
 
 
 def test_what_it_does_not_know_is_refused() -> None:
     with pytest.raises(NotModelled, match="of whose making nothing was recorded"):
-        disk([Write("elsewhere", 0, b"x")])
+        Disk.after([Write("elsewhere", 0, b"x")])
     with pytest.raises(NotModelled, match="between directories"):
-        disk([Mkdir("d"), Create("f"), Rename("f", "d/f")])
+        Disk.after([Mkdir("d"), Create("f"), Rename("f", "d/f")])

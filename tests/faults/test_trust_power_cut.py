@@ -21,6 +21,7 @@ from fleetbox.hostside.floor import Floor
 from tests.faults import recording
 from tests.faults.conftest import Show
 from tests.faults.lost_writes import Disk, Operation, Sync, Tree
+from tests.faults.power_cuts import lay_out
 from tests.faults.tools import scaled
 from tests.integration.hostside.host import REPO
 from tests.support.signed import NOW, Fleet, TrustingHost
@@ -57,13 +58,8 @@ def recorded() -> Iterator[Recorded]:
         fleet.min_release(6)
         second = fleet.assign(fleet.release(7), 11, issued="2026-11-22T01:30:00Z")
         after = _recorded(host, second, Path(folder) / "second")
-        disk = Disk()
-        trees = []
-        for operations in (before, after):
-            for operation in operations:
-                disk.apply(operation)
-            trees.append(disk.live())
-        yield Recorded(fleet, second, (before, after), (trees[0], trees[1]))
+        trees = (Disk.after(before).live(), Disk.after([*before, *after]).live())
+        yield Recorded(fleet, second, (before, after), trees)
 
 
 def _recorded(host: TrustingHost, sent: Delivery, output: Path) -> list[Operation]:
@@ -82,9 +78,7 @@ def _floor(tree: Tree) -> Floor:
 
 def _trees(done: Sequence[Operation], running: Sequence[Operation]) -> Iterator[tuple[bool, Tree]]:
     """Whether the run had ended, and what may lie there; each once."""
-    disk = Disk()
-    for operation in done:
-        disk.apply(operation)
+    disk = Disk.after(done)
     chance, seen = random.Random(1), set()  # noqa: S311
     for number in range(len(running) + 1):
         if number:
@@ -131,13 +125,7 @@ def test_the_next_delivery_is_taken_after_any_power_cut(recorded: Recorded, tmp_
     done, running = recorded.operations
     for number, (_, tree) in enumerate([*_trees([], done), *_trees(done, running)]):
         host = TrustingHost(tmp_path / str(number), recorded.fleet)
-        for path, content in sorted(tree.items()):
-            place = host.state.parent / path
-            if content is None:
-                place.mkdir(mode=0o755)
-            else:
-                assert isinstance(content, bytes)
-                place.write_bytes(content)
+        lay_out(tree, host.state.parent)
         assert host.take(recorded.second).generation == 11
         assert [name for name in host.held() if "/." in f"/{name}"] == []
 
@@ -149,9 +137,7 @@ def test_no_sync_can_be_left_out(recorded: Recorded) -> None:
     """
     done, running = recorded.operations
     last = max(number for number, one in enumerate(running) if one == Sync("fleetbox"))
-    disk = Disk()
-    for operation in done:
-        disk.apply(operation)
+    disk = Disk.after(done)
     tried = 0
     for number, operation in enumerate(running):
         covered = operation == Sync("fleetbox") and number != last

@@ -15,6 +15,8 @@ The doors it uses are Python's own (an attribute of a module, an audit hook): th
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -83,6 +85,20 @@ def stop_at_call(number: int) -> None:
                 die()
 
     sys.addaudithook(audit)
+
+
+def killed_at_call(number: int, work: Callable[[], object]) -> int:
+    """How a child that does `work` and is killed before its change `number` ended."""
+    child = os.fork()
+    if child == 0:
+        try:
+            stop_at_call(number)
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  # a child must never return into its parent's code
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def fill(directory: str) -> None:

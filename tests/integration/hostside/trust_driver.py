@@ -8,18 +8,17 @@ the file system. Prints the exit status of each; the last run is the first that 
 
 import itertools
 import json
-import os
 import shutil
 import sys
-import traceback
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from fleetbox.hostside import delivery, signed_time, sources, verify
 from fleetbox.hostside.delivery import Delivery
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.state import locked
-from tests.integration.hostside.driver import stop_at_call
+from tests.integration.hostside.driver import killed_at_call
 
 
 def take(places: Places, sent: Delivery, wall: datetime) -> None:
@@ -28,26 +27,13 @@ def take(places: Places, sent: Delivery, wall: datetime) -> None:
         verify.accept(state, verified)
 
 
-def killed(root: Path, sent: Delivery, wall: datetime, number: int) -> int:
-    """How a process that takes `sent` and is killed before its Nth change ended."""
-    child = os.fork()
-    if child == 0:
-        try:
-            stop_at_call(number)
-            take(Places(str(root)), sent, wall)
-            os._exit(0)
-        except BaseException:  # noqa: BLE001  # a child must never return into its parent's code
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def main(template: Path, copies: Path, wall: datetime) -> list[int]:
     sent = delivery.receive(sys.stdin.buffer)
     codes = []
     for number in itertools.count(1):
-        shutil.copytree(template, copies / str(number), symlinks=True)
-        codes.append(killed(copies / str(number), sent, wall, number))
+        root = copies / str(number)
+        shutil.copytree(template, root, symlinks=True)
+        codes.append(killed_at_call(number, partial(take, Places(str(root)), sent, wall)))
         if codes[-1] >= 0:
             return codes
     raise AssertionError("unreachable")

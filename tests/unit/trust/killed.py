@@ -4,11 +4,10 @@
 
 For each change: the operation runs in a process of its own, on a copy, and is stopped dead before it. Then
 a client that had seen the state before must verify what is there, the operation must work once more, and
-the client must verify that. Prints how many kills there were. The door is Python's audit hook; fleetbox
-has none.
+the client must verify that. Prints how many kills there were. The door is that of
+`tests.integration.hostside.driver`; fleetbox has none.
 """
 
-import os
 import shutil
 import signal
 import sys
@@ -21,9 +20,9 @@ from typing import Any
 from fleetbox.errors import UsageError
 from fleetbox.hostside.bundle import digest_of
 from fleetbox.trust import Trust, authority, ceremony
+from tests.integration.hostside.driver import killed_at_call
 from tests.unit.trust.client import Client
 
-CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.chmod", "os.truncate"}
 BUNDLE = b"the bundle"
 NOW = datetime.now(UTC)
 
@@ -62,38 +61,11 @@ OPERATIONS: dict[str, Callable[[Trust], object]] = {
 }
 
 
-def die_before(number: int) -> None:
-    left = number
-
-    def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal left
-        writes = (
-            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        )
-        if event in CHANGES or writes:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(audit)
-
-
 def killed(operation: Callable[[Trust], object], state: Path, number: int) -> bool:
     """Whether the process got as far as its change `number`."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            die_before(number)
-            operation(Trust(state, now=lambda: NOW))
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return True
-    assert os.WEXITSTATUS(status) == 0, "the operation failed"
-    return False
+    code = killed_at_call(number, lambda: operation(Trust(state, now=lambda: NOW)))
+    assert code in (0, -signal.SIGKILL), "the operation failed"
+    return code != 0
 
 
 def verified(client: Client, state: Path) -> None:
