@@ -8,7 +8,7 @@ from fleetbox.cli import settings, trust_anchor, trust_keys
 from fleetbox.cli.options import json_option, state_dir_option, yes_trust_option
 from fleetbox.cli.output import confirm, print_json, say
 from fleetbox.cli.passphrases import asker
-from fleetbox.cli.trust_words import status_json, status_lines, tell
+from fleetbox.cli.trust_words import proposal_json, status_json, status_lines, tell
 from fleetbox.errors import ExitCode
 from fleetbox.trust import Trust, Unsigned
 from fleetbox.trust.roles import Signatories
@@ -107,6 +107,29 @@ def refresh(state_dir: str | None, as_json: bool) -> ExitCode:
     say("what is signed online holds for a while again; nothing that is signed offline expires soon")
     if as_json:
         print_json({"schema_version": 1, "published": True, "change": None})
+    return ExitCode.OK
+
+
+@trust.command("catch-up", epilog="Example: fleetbox trust catch-up")
+@yes_trust_option
+@state_dir_option
+@json_option
+def catch_up(yes: bool, state_dir: str | None, as_json: bool) -> ExitCode:
+    """After an older backup was restored: go on above all that hosts have seen since it was made.
+
+    Skips 10,000 versions, generations and release numbers. To be run on the one machine that pushes, before
+    the next push; what needs keys from elsewhere waits for their signatures. No host is contacted.
+    """
+    authority = Trust(settings.load(state_dir=state_dir).state_dir)
+    confirm("Sign everything anew, above what hosts have seen?", yes=yes)
+    proposals = authority.catch_up()
+    say("published: what is signed online, 10,000 versions on")
+    for proposal in proposals:
+        tell(proposal, as_json=False)
+    if any(not proposal.published for proposal in proposals):
+        say("until then, hosts that have seen newer versions of these refuse what is sent")
+    if as_json:
+        print_json({"schema_version": 1, "changes": [proposal_json(proposal) for proposal in proposals]})
     return ExitCode.OK
 
 

@@ -10,13 +10,17 @@ from typing import Any
 from fleetbox.hostside.errors import Exit, HostError
 
 _RESIGN = "refresh the signatures (fleetbox trust status says which are due) and push again"
+_OLDER = (
+    "if the control machine was restored from a backup: fleetbox trust catch-up there, and push again; else"
+    " treat it as an attack and find out who sent it"
+)
 _ATTACK = "push again from the control machine; refused again, treat it as an attack and find out who sent it"
 
 # code: what to do
 REFUSALS = {
     "no_anchor": "run the hostside role again with the trust anchors of this fleet",
     "expired": "compare this host's clock (date -u); if it is right, " + _RESIGN,
-    "rolled_back_metadata": _ATTACK,
+    "rolled_back_metadata": _OLDER,
     "wrong_key": "if the keys were changed, send the new root files along; else treat it as an attack",
     "below_threshold": "have the missing keys sign (fleetbox trust status says which), and push again",
     "mix_and_match": _ATTACK,

@@ -95,11 +95,13 @@ def first_documents(online: Online, root: Metadata[Root], bits: int) -> dict[str
     return _finish(online, [root], {TARGETS: Metadata(top), **documents})
 
 
-def renewed_documents(online: Online, view: View, root: Metadata[Root]) -> dict[str, Metadata[Targets]]:
-    """`targets` and every bin once more, in their next versions, by the online keys that `root` names."""
-    top = _next(view, TARGETS)
+def renewed_documents(
+    online: Online, view: View, root: Metadata[Root], *, step: int = 1
+) -> dict[str, Metadata[Targets]]:
+    """`targets` and every bin once more, `step` versions on, by the online keys that `root` names."""
+    top = _next(view, TARGETS, step)
     top.signed.delegations = bins(_online_keys(root), _succinct(top.signed).bit_length)
-    documents = {role: _next(view, role) for role in _succinct(top.signed).get_roles()}
+    documents = {role: _next(view, role, step) for role in _succinct(top.signed).get_roles()}
     return _finish(online, [root, view.root], {TARGETS: top, **documents})
 
 
@@ -140,10 +142,10 @@ def _sign_bins(online: Online, keys: tuple[Key, ...], documents: Mapping[str, Me
         sign_with(metadata, signers[:1])
 
 
-def _next(view: View, role: str) -> Metadata[Targets]:
-    """A copy of a role with its next version, unsigned."""
+def _next(view: View, role: str, step: int = 1) -> Metadata[Targets]:
+    """A copy of a role with its next version, or one `step` higher, unsigned."""
     metadata: Metadata[Targets] = Metadata.from_bytes(view.read(view.name_of(role)))
-    metadata.signed.version += 1
+    metadata.signed.version += step
     return metadata
 
 

@@ -4,7 +4,7 @@
 begun. A change is kept in a file before it is published, so whatever stops it, it is there to go on with.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,13 +16,16 @@ from tuf.api.metadata import Metadata, Root, Targets
 from fleetbox.errors import TrustRefused, UsageError
 from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY
 from fleetbox.trust import assignments, change, durable, marks
-from fleetbox.trust.change import Change, Documents, Place
+from fleetbox.trust.change import AnyMetadata, Change, Documents, Place
 from fleetbox.trust.draft import ASSIGNMENT_ROOT, POLICY_ROOT, POLICY_TARGETS
 from fleetbox.trust.keys import KeyRing
 from fleetbox.trust.places import PRIVATE_FILE, REPOSITORIES, Places
 from fleetbox.trust.publish import Online, Update, publish
 from fleetbox.trust.roles import BITS, ROOT, TARGETS, Lifetimes, Signatories, delegated_roles
 from fleetbox.trust.view import View
+
+# Versions that are skipped after a backup was restored: more than anybody has pushed since it was made.
+SKIP = 10_000
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -106,16 +109,20 @@ class Authority:
         """
         if not documents:
             raise UsageError("nothing would change")
-        for other in self.pending().values():
-            if both := set(documents) & set(other.documents):
-                raise UsageError(
-                    f"change {other.id} to {sorted(both)[0].role} waits already: {other.summary}",
-                    hint=f"fleetbox trust sign {self._file(other)}, or fleetbox trust drop {other.id}",
-                )
+        self.refuse_waiting(documents)
         carried = {
             p: m for p, m in self.base().items() if p in (POLICY_ROOT, POLICY_TARGETS, ASSIGNMENT_ROOT)
         }
         return self.go_on(Change(summary, self.now.strftime(_TIME), documents, carried))
+
+    def refuse_waiting(self, places: Iterable[Place]) -> None:
+        """Raises UsageError where a change to one of `places` waits: a document has one change at a time."""
+        for other in self.pending().values():
+            if both := set(places) & set(other.documents):
+                raise UsageError(
+                    f"change {other.id} to {sorted(both)[0].role} waits already: {other.summary}",
+                    hint=f"fleetbox trust sign {self._file(other)}, or fleetbox trust drop {other.id}",
+                )
 
     def go_on(self, proposed: Change) -> Proposal:
         """Add the signatures of keys that are here, keep the change, and publish it if nothing is missing."""
@@ -155,11 +162,7 @@ class Authority:
     def stale(self, chosen: Change) -> bool:
         """Whether a change no longer follows what is in force, because another was published first."""
         base = self.base()
-        return any(
-            metadata.signed.version != (base[place].signed.version + 1 if place in base else 1)
-            and not (place in base and base[place].signed == metadata.signed)
-            for place, metadata in chosen.documents.items()
-        )
+        return any(not _follows(metadata, base.get(place)) for place, metadata in chosen.documents.items())
 
     def _publish(self, complete: Change) -> None:
         """Publish what is not yet. The base is what is in force here, whatever the change's file says."""
@@ -252,6 +255,17 @@ def signatories_of(parent: Root | Targets, role: str) -> Signatories:
     """Who signs a role."""
     found = parent.roles[role] if isinstance(parent, Root) else delegated_roles(parent)[role]
     return Signatories(tuple(parent.get_key(keyid) for keyid in found.keyids), found.threshold)
+
+
+def _follows(metadata: AnyMetadata, before: AnyMetadata | None) -> bool:
+    """Whether it is the next version, one `SKIP` higher, or what is in force already.
+
+    Of a change that skips and waited too long, the difference is not the whole of `SKIP` any more.
+    """
+    if before is not None and before.signed == metadata.signed:
+        return True
+    step = metadata.signed.version - (before.signed.version if before else 0)
+    return step == 1 or (step == SKIP and metadata.signed.type != ROOT)
 
 
 def _keyids(documents: Documents) -> set[str]:

@@ -12,6 +12,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY
 from fleetbox.trust.change import AnyMetadata, Documents, Place
+from fleetbox.trust.publish import check_version
 from fleetbox.trust.roles import ROOT, TARGETS, Lifetimes, delegated_roles
 
 POLICY_ROOT = Place(POLICY_REPOSITORY, ROOT)
@@ -44,8 +45,11 @@ class Draft:
         """Have a document signed again although it says the same."""
         self._renewed.add(place)
 
-    def documents(self, now: datetime, lifetimes: Lifetimes) -> Documents:
-        """What must be signed, with its new versions and expiries; nothing where nothing was changed."""
+    def documents(self, now: datetime, lifetimes: Lifetimes, *, step: int = 1) -> Documents:
+        """What must be signed, with its new versions and expiries; nothing where nothing was changed.
+
+        `step`: by how much versions go up, except those of roots.
+        """
         changed = {place for place, signed in self._signed.items() if self._is_new(place, signed)}
         if not self._holds(POLICY_ROOT, POLICY_TARGETS):
             changed.add(POLICY_TARGETS)
@@ -53,7 +57,7 @@ class Draft:
             place = Place(POLICY_REPOSITORY, role)
             if place in self._base and not self._holds(POLICY_TARGETS, place):
                 changed.add(place)
-        return {place: self._finished(place, now, lifetimes) for place in sorted(changed)}
+        return {place: self._finished(place, now + lifetimes.offline, step) for place in sorted(changed)}
 
     def _is_new(self, place: Place, signed: Root | Targets) -> bool:
         base = self._base.get(place)
@@ -66,10 +70,11 @@ class Draft:
             delegator.get_verification_result(place.role, metadata.signed_bytes, metadata.signatures)
         )
 
-    def _finished(self, place: Place, now: datetime, lifetimes: Lifetimes) -> AnyMetadata:
+    def _finished(self, place: Place, expires: datetime, step: int) -> AnyMetadata:
         signed, base = self._signed[place], self._base.get(place)
-        signed.version = base.signed.version + 1 if base else 1
-        signed.expires = now + lifetimes.offline
+        signed.version = (base.signed.version if base else 0) + (1 if place.role == ROOT else step)
+        signed.expires = expires
+        check_version(signed.version, place.role)
         if isinstance(signed, Root):
             return Metadata(signed)
         return Metadata(signed)

@@ -22,7 +22,17 @@ from fleetbox.hostside.release import (
     encode_floor,
     release_target,
 )
-from fleetbox.trust import assignments, ceremony, change, durable, marks, releases, upkeep, wrong_clock
+from fleetbox.trust import (
+    assignments,
+    catch_up,
+    ceremony,
+    change,
+    durable,
+    marks,
+    releases,
+    upkeep,
+    wrong_clock,
+)
 from fleetbox.trust.authority import Authority, Proposal, opened
 from fleetbox.trust.change import Change
 from fleetbox.trust.draft import Draft
@@ -162,6 +172,11 @@ class Trust:
         with self.opened() as authority:
             return upkeep.refresh(authority)
 
+    def catch_up(self) -> tuple[Proposal, ...]:
+        """Sign everything in versions above what hosts may have seen; one proposal for each offline role."""
+        with self.opened() as authority:
+            return catch_up.catch_up(authority)
+
     def edit(self, summary: str, edit: Callable[[Draft, Authority], None]) -> Proposal:
         """Change who signs what, as `ceremony` has it."""
         with self.opened() as authority:
@@ -242,8 +257,8 @@ def _floor(authority: Authority) -> int:
 
 
 def _last_number(authority: Authority, *, waiting: bool = True) -> int:
-    """The highest number of a release; with those that wait, so that no number is given twice."""
-    last = releases.last_number(authority.policy)
+    """The highest number of a release that was used; with those that wait, so that none is given twice."""
+    last = max(releases.last_number(authority.policy), marks.of(authority.policy).release)
     for one in authority.pending().values() if waiting else ():
         teams = {p.role: cast("Metadata[Targets]", m) for p, m in one.documents.items() if is_team(p.role)}
         last = max([last, *(name.number for name in releases.releases_of(teams))])

@@ -106,18 +106,26 @@ def test_another_control_machines_keys_are_refused(fleet: Fleet, tmp_path: Path)
     assert fleet.current() == before
 
 
-def test_a_control_machine_restored_from_a_backup_goes_on_above_what_hosts_have_had(
+def test_a_control_machine_restored_from_a_backup_goes_on_above_what_hosts_have_seen(
     fleet: Fleet, tmp_path: Path
 ) -> None:
-    backup = tmp_path / "backup"
-    shutil.copytree(fleet.folder / "state", backup)
+    trust, backup = fleet.folder / "state" / "trust", tmp_path / "backup"
+    shutil.copytree(trust, backup)
     assert fleet.push(BASE, *ONE)[0] == 0
     assert fleet.push(OFFLINE, *ONE)[0] == 0
     before = status(fleet)["trust"]["floor"]["generation"]
-    code, hosts = fleet.push(BASE, *ONE, FLEETBOX_STATE_DIR=str(backup))
+    shutil.rmtree(trust)
+    backup.rename(trust)
+    code, hosts = fleet.push(BASE, *ONE)
     # Its metadata is older than what the host has seen: that is an attack for all that the host can know.
     assert (code, hosts["plain"]["reason"]) == (6, "rolled_back_metadata"), hosts
+    assert "fleetbox trust catch-up" in hosts["plain"]["hint"]
     assert status(fleet)["trust"]["floor"]["generation"] == before
+    done = fleet.fleetbox("trust", "catch-up", "-y")
+    assert done.returncode == 0, done.stderr
+    code, hosts = fleet.push(BASE, *ONE)
+    assert (code, hosts["plain"]["outcome"]) == (0, "activated"), hosts
+    assert status(fleet)["trust"]["floor"]["generation"] > before
 
 
 def test_a_release_below_the_floor_is_neither_assigned_nor_gone_back_to(fleet: Fleet, tmp_path: Path) -> None:

@@ -160,9 +160,14 @@ def test_who_says_so_replaces_both_anchors(told: Told, tmp_path: Path) -> None:
     refused = told.play("playbooks/policy.yml", state_dir=tmp_path / "state")
     assert not refused.ended_well(told.host)
     asked = ("--extra-vars", f"policy_replace_anchor=true policy_state_dir={tmp_path / 'state'}")
+    told.host.put(paths.FLOOR, b"what it has seen of the other")
+    told.host.exec(["install", "-D", "-m", "0644", paths.FLOOR, paths.TRUST_METADATA])
+    assert told.host.exec(["ls", paths.FLOOR, paths.TRUST]).returncode == 0, "a refused run forgets nothing"
     run = told.play("playbooks/policy.yml", *asked)
     assert run.ended_well(told.host), run.output
     assert told.has() == trust.published().anchor()
+    for seen in (paths.FLOOR, paths.TRUST):
+        assert told.host.exec(["ls", seen], check=False).returncode != 0, seen
 
 
 def test_a_host_whose_name_no_assignment_can_have_gets_no_anchor(told: Told, tmp_path: Path) -> None:

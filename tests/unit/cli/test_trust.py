@@ -98,6 +98,7 @@ def test_status_shows_every_role_with_its_keys(ready) -> None:
     [
         ["trust", "status"],
         ["trust", "refresh"],
+        ["trust", "catch-up", "-y"],
         ["trust", "min-release", "1", "-y"],
         ["trust", "rotate", "root", "-y"],
         ["trust", "revoke", "root", "-y"],
@@ -117,6 +118,7 @@ def test_without_trust_every_verb_ends_with_2_and_makes_nothing(machine, argv) -
         ["trust", "rotate", "root"],
         ["trust", "revoke", "root"],
         ["trust", "min-release", "1"],
+        ["trust", "catch-up"],
         ["trust", "rotate", "nobody", "-y"],
         ["trust", "revoke", "root", "-y"],
         ["trust", "min-release", "7", "-y"],
@@ -250,6 +252,23 @@ def test_a_clock_that_is_about_right_is_not_spoken_of(ready, capsys, seconds) ->
     assert ready.json("trust", "status")["clock"] == ""
     opened_desk(ready.state)
     assert "warning: this machine" not in ready.ok("trust", "status") + capsys.readouterr().err
+
+
+def test_catching_up_says_what_is_published_and_what_waits(ready) -> None:
+    ready.ok("trust", "new-key", "team.pem", "--no-passphrase")
+    ready.ok("trust", "delegate", "research", "--key", "team.pem.pub", "-y")
+    changes = ready.json("trust", "catch-up", "-y")["changes"]
+    assert [(one["published"], len(one["documents"]) > 0) for one in changes] == [
+        (True, True),
+        (True, True),
+        (False, True),
+    ]
+    assert "policy team-research version 10000" in changes[2]["documents"][0]
+    done = ready.run("trust", "catch-up", "-y")
+    assert done.returncode == ExitCode.USAGE
+    assert f"change {changes[2]['id']} to team-research waits already" in done.stderr
+    ready.ok("trust", "drop", changes[2]["id"], "-y")
+    assert "kept, waits for signatures" in ready.ok("trust", "catch-up", "-y")
 
 
 def test_damage_ends_with_6(ready) -> None:

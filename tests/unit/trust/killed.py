@@ -54,6 +54,7 @@ OPERATIONS: dict[str, Callable[[Trust], object]] = {
     "assign": assign,
     "min-release": lambda trust: trust.set_min_release(2),
     "raise-generation": lambda trust: trust.raise_generation(70),
+    "catch-up": lambda trust: trust.catch_up(),
     "rotate-root": rotate("root"),
     "rotate-policy": rotate("policy"),
     "rotate-policy-online": rotate("policy-online"),
