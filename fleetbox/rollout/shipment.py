@@ -149,7 +149,7 @@ class Desk:
                 raise HostAhead(
                     f"{host} says that it has had generation {above}; the last one from here is"
                     f" {self._begun_at}",
-                    hint="where a backup was restored, fleetbox trust catch-up; else find out who changed the host",
+                    hint="after a restored backup: fleetbox trust catch-up; else find out who changed it",
                 )
             self._trust.raise_generation(above)
             self._assign({host: self._wanted[host]})
