@@ -3,6 +3,8 @@
 `cut_power` ends user-mode Linux without a word. What its kernel had written to its disk stays, because this
 machine keeps running; what it had not, and that is all that nobody synced, is gone. What a disk itself loses
 or reorders, having said that it was written, this does not show; test_power_cut.py has that.
+
+Its clock is its own as well, so here it is set wrong by years.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleetbox.hostside import paths
+from fleetbox.hostside import delivery, paths
+from fleetbox.hostside.delivery import Delivery
 from tests.faults.conftest import Show
 from tests.faults.tools import scaled
 from tests.support import bundles
@@ -26,6 +30,7 @@ from tests.support.hosts.host import Host
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 from tests.support.provision import program
+from tests.support.signed import NOW, Fleet
 
 pytestmark = pytest.mark.host
 
@@ -140,3 +145,56 @@ def test_the_power_fails_at_random_moments_of_an_activation(host: Host, show: Sh
         ends.append("answered" if answered else "new" if said["digest"] == built.digest else "old")
         assert activate(host, built)["digest"] == built.digest
     show(f"power cuts of a kernel during an activation (seed {seed}): {', '.join(ends)}")
+
+
+YEARS = timedelta(days=365)
+
+
+@pytest.fixture
+def told(host: Host, tmp_path: Path) -> Iterator[Fleet]:
+    """The host was told whom to trust, in the year in which that signs."""
+    fleet = Fleet()
+    (tmp_path / "etc/fleetbox").mkdir(parents=True)
+    fleet.anchor(tmp_path)
+    for file in (tmp_path / "etc/fleetbox").rglob("*.json"):
+        host.exec(["install", "-d", f"/{file.parent.relative_to(tmp_path)}"])
+        host.put(f"/{file.relative_to(tmp_path)}", file.read_bytes())
+    set_clock(host, NOW)
+    yield fleet
+    host.exec(["rm", "-r", "/etc/fleetbox", paths.FLOOR, paths.TRUST])
+    set_clock(host, datetime.now(NOW.tzinfo))
+
+
+def set_clock(host: Host, time: datetime) -> None:
+    host.exec(["date", "--utc", "--set", time.strftime("%Y-%m-%d %H:%M:%S")])
+
+
+def deliver(host: Host, sent: Delivery, *more: str) -> Answer:
+    """What the host answers to something signed, taken or refused."""
+    argv = [paths.HOST_PROGRAM, "activate", "--delivery", "-", "--no-smoke", *more]
+    answer: Answer = json.loads(host.exec(argv, data=delivery.write(sent), check=False).stdout)
+    return answer
+
+
+def test_a_clock_that_is_years_off_ends_no_trial_and_lets_nothing_old_in(host: Host, told: Fleet) -> None:
+    releases = [told.release(number) for number in (1, 2, 3)]
+    first = told.assign(releases[0], 1)
+    assert deliver(host, first)["digest"] == releases[0].built.digest
+    trial = deliver(host, told.assign(releases[1], 2), "--confirm-within", "600")
+    for wrong in (NOW + 25 * YEARS, NOW - 25 * YEARS):
+        set_clock(host, wrong)
+        time.sleep(2.5)  # the watchdog looks every second
+        assert verb(host, "status")["pending"]["generation"] == trial["generation"]
+    verb(host, "confirm", str(trial["generation"]), trial["pending"]["nonce"])
+
+    assert deliver(host, first)["error"]["code"] == "rolled_back_metadata"
+    good = told.assign(releases[2], 3)
+    told.policy.expire("timestamp", NOW - timedelta(days=1))
+    told.policy.publish()
+    assert deliver(host, told.delivery(releases[2]))["error"]["code"] == "expired"
+    set_clock(host, NOW + 25 * YEARS)
+    refused = deliver(host, good)["error"]
+    assert (refused["code"], "clock" in refused["message"]) == ("expired", True), refused
+    assert verb(host, "status")["digest"] == releases[1].built.digest
+    set_clock(host, NOW)
+    assert deliver(host, good)["digest"] == releases[2].built.digest
