@@ -1,5 +1,6 @@
 """The user that a scene runs as can halt it. That holds up neither the checks nor what waits for the lock."""
 
+import mmap
 import os
 import signal
 from collections.abc import Callable
@@ -24,14 +25,19 @@ def refused(monkeypatch: pytest.MonkeyPatch, play: Callable[..., int]) -> str:
 
 
 def test_one_that_is_halted_is_killed_and_the_checks_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = mmap.mmap(-1, 4)  # of all files it keeps none
+
     def halt(*_: object) -> int:
+        shared.write(os.getpid().to_bytes(4, "little"))
         os.kill(os.getpid(), signal.SIGSTOP)
         return 0
 
     monkeypatch.setattr(scene, "ANSWER_S", 0.2)
     assert "said nothing" in refused(monkeypatch, halt)
+    pid = int.from_bytes(shared[:], "little")
+    assert pid
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(pid, os.WNOHANG)
 
 
 def test_one_that_talks_without_an_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
