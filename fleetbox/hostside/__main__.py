@@ -51,7 +51,7 @@ def main(argv: Sequence[str], *, stdin: BinaryIO | None = None, places: Places |
         if options.verb == "forced":
             from fleetbox.hostside.forced import asked  # noqa: PLC0415 (syslog, which no other verb needs)
 
-            options = _parse(asked(os.environ), forced=True)
+            options = _parse(asked(places or Places(), os.environ), forced=True)
         module = import_module(f"fleetbox.hostside.{VERBS[options.verb]}")
         words = module.words if options.verb == "why" and not options.json else None
         try:

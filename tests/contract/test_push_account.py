@@ -36,15 +36,18 @@ def test_every_option_of_an_allowed_verb_is_allowed_or_refused_for_a_reason() ->
 def test_nothing_that_is_refused_is_part_of_a_shape() -> None:
     assert GIVEN.isdisjoint(REFUSED)
     assert sorted(GIVEN) == [
-        *(
-            "--bundle",
-            "--check",
-            "--clear-quarantine",
-            "--confirm-within",
-            "--delivery",
-            "--not-narrower-than",
-            "--since",
-            "--to",
-        ),
+        "--check",
+        "--clear-quarantine",
+        "--confirm-within",
+        "--delivery",
+        "--since",
         "--verify",
     ]
+
+
+def test_nothing_that_names_its_own_content_is_part_of_a_shape() -> None:
+    """What is activated is what was signed: no digest and no number of the sender's choice."""
+    for entry in ALLOWED:
+        if entry.verb in ("stage", "activate", "rollback"):
+            assert entry.arguments.startswith(" --delivery -")
+            assert "sha256" not in entry.arguments

@@ -1,6 +1,7 @@
 """A host with a push account, and beside it a careless one: what attacks on the first are tried on as well.
 
-The careless account is what one makes in a hurry: a shell, a plain key, and sudo for `fleetbox-host *`.
+The careless account is what one makes in a hurry: a shell, a plain key, a plain certificate authority, and
+sudo for `fleetbox-host *`.
 """
 
 import subprocess
@@ -8,7 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from fleetbox.hostside import paths
+from tests.integration.push.conftest import BIN
 from tests.integration.roles.playbooks import Run, book, play
 from tests.support.hosts.host import Host
 from tests.support.hosts.identity import make_key
@@ -82,8 +86,29 @@ class Guarded:
         switch = ["setpriv", f"--reuid={account}", f"--regid={account}", "--clear-groups", "--reset-env"]
         return self.host.exec([*switch, "sh", "-euc", script], check=False).returncode == 0
 
-    def make_careless(self) -> None:
-        self.sh(_CARELESS, data=self.public.encode() + b"\n")
+    def fleetbox(self, folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
+        """The command, logging in as the push account; inventory and, unless another is given, state below
+        `folder`.
+        """
+        inventory = yaml.safe_load(self.lab.inventory.read_text())
+        given = {"ansible_user": PUSH, "ansible_ssh_private_key_file": str(self.key)}
+        inventory["all"]["hosts"] = {self.name: {**inventory["all"]["hosts"][self.name], **given}}
+        (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+        return self.lab.controller(
+            [str(BIN / "python"), "-m", "fleetbox.cli", *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env={
+                "FLEETBOX_INVENTORY": str(folder / "hosts.yml"),
+                "FLEETBOX_STATE_DIR": str(folder / "state"),
+            },
+        )
+
+    def make_careless(self, authority: str) -> None:
+        self.sh(_CARELESS, data=f"{self.public}\ncert-authority {authority}\n".encode())
 
     def reload_sshd(self) -> None:
         self.sh("kill -HUP $(cat /run/sshd.pid)")

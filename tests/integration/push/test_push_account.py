@@ -1,19 +1,18 @@
-"""The push account on real hosts: it can push, and what works on a careless account fails on it."""
+"""The push account on real hosts: what works on a careless account fails on it, by key or by certificate."""
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from fleetbox.hostside import paths
 from tests.integration.push.attacks import CODE, IN_THE_TABLE, KINDS, LOGINS, SAY, STATUS, refusal
-from tests.integration.push.conftest import BIN, REPO
+from tests.integration.push.certificates import Authority, useless
 from tests.integration.push.guarded import (
     CARELESS,
     DROP_IN,
@@ -29,9 +28,6 @@ from tests.support.hosts.spec import HostSpec
 from tests.support.provision import provisioned
 
 pytestmark = pytest.mark.host
-
-BASE, OFFLINE = (str(REPO / f"policies/{name}.yml") for name in ("base", "offline"))
-Fleetbox = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @dataclass(frozen=True)
@@ -53,24 +49,37 @@ NONE = Layers("nothing", drop_in=False, options=False, shell=False)
 
 
 @contextmanager
-def guarded(lab: Lab, launcher: Path, folder: Path, suite: str) -> Iterator[Guarded]:
+def guarded(lab: Lab, launcher: Path, authority: Authority, folder: Path, suite: str) -> Iterator[Guarded]:
     with provisioned(lab, launcher, HostSpec.of(f"guarded-{suite}", suite=suite)) as [box]:
         made = Guarded(lab, box, new_key(folder))
         made.host.put(paths.HOST_CONFIG, b'{"workload_user": "dev"}\n')
-        run = made.role(folder)
+        run = made.role(folder, hostside_push_ca_keys=[authority.public])
         assert run.ended_well(made.host), run.output
-        made.make_careless()
+        made.make_careless(authority.public)
         yield made
 
 
 @pytest.fixture(scope="module")
-def host(lab: Lab, launcher: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    with guarded(lab, launcher, tmp_path_factory.mktemp("keys"), "bookworm") as made:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")
+
+
+@pytest.fixture(scope="module")
+def host(
+    lab: Lab, launcher: Path, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guarded]:
+    with guarded(lab, launcher, authority, tmp_path_factory.mktemp("keys"), "bookworm") as made:
         yield made
 
 
+@pytest.fixture(scope="module")
+def certified(host: Guarded, authority: Authority) -> Guarded:
+    """By a certificate that permits all that one can permit, as ssh-keygen makes them."""
+    return authority.certified(host, "permissive")
+
+
 @pytest.fixture
-def with_layers(host: Guarded) -> Iterator[Any]:
+def with_layers(host: Guarded, authority: Authority) -> Iterator[Any]:
     """Take layers away until the end of the test."""
     keys = host.host.get(paths.PUSH_KEYS)
     drop_in = host.host.get(DROP_IN)
@@ -80,7 +89,7 @@ def with_layers(host: Guarded) -> Iterator[Any]:
             host.sh(f"rm {DROP_IN}")
             host.reload_sshd()
         if not layers.options:
-            host.host.put(paths.PUSH_KEYS, host.public.encode() + b"\n")
+            host.host.put(paths.PUSH_KEYS, f"{host.public}\ncert-authority {authority.public}\n".encode())
         if not layers.shell:
             host.sh(f"usermod --shell /bin/sh {PUSH}")
 
@@ -111,56 +120,6 @@ def test_what_is_refused_is_named_and_leaves_2(host: Guarded) -> None:
     assert refusal(host.ssh(PUSH, "")) == "not_allowed"
 
 
-@pytest.fixture
-def fleetbox(host: Guarded, tmp_path: Path) -> Fleetbox:
-    """The command, logging in as the push account."""
-    inventory = yaml.safe_load(host.lab.inventory.read_text())
-    given = {"ansible_user": PUSH, "ansible_ssh_private_key_file": str(host.key)}
-    inventory["all"]["hosts"] = {host.name: {**inventory["all"]["hosts"][host.name], **given}}
-    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
-
-    def run(*argv: str) -> "subprocess.CompletedProcess[str]":
-        return host.lab.controller(
-            [str(BIN / "python"), "-m", "fleetbox.cli", *argv],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            cwd=tmp_path,
-            env={
-                "FLEETBOX_INVENTORY": str(tmp_path / "hosts.yml"),
-                "FLEETBOX_STATE_DIR": str(tmp_path / "state"),
-            },
-        )
-
-    return run
-
-
-def test_push_check_verify_rollback_and_doctor_work_with_it(host: Guarded, fleetbox: Fleetbox) -> None:
-    def outcome(*argv: str) -> tuple[str, int | None]:
-        done = fleetbox(*argv, "--json")
-        [answer] = json.loads(done.stdout)["hosts"]
-        return answer["outcome"], answer["generation"]
-
-    assert outcome("push-policy", BASE, "--check") == ("would_activate", None)
-    done = fleetbox("push-policy", BASE, "-y", "--json")
-    answer = json.loads(done.stdout)
-    assert [(one["outcome"], one["generation"]) for one in answer["hosts"]] == [("activated", 1)], answer
-    [seen] = answer["conformance"]["hosts"]
-    statuses = {result["check_id"]: result["status"] for result in seen["results"]}
-    assert (statuses["FBX-SBX-001"], statuses["FBX-POL-001"]) == ("pass", "pass")
-    assert "fail" not in statuses.values()
-    assert outcome("push-policy", OFFLINE, "-y", "--no-verify") == ("activated", 2)
-    assert outcome("push-policy", OFFLINE, "--check") == ("unchanged", 2)
-    rolled_back, generation = outcome("rollback", "-y")
-    assert (rolled_back, (generation or 0) > 2) == ("activated", True)
-    verified = json.loads(fleetbox("verify", "--policy", BASE, "--json").stdout)
-    assert [one["state"] for one in verified["hosts"]] == ["answered"]
-    doctor = fleetbox("doctor", host.name)
-    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
-    assert "none: this machine can sandbox" in doctor.stdout
-    assert f"generation {generation}" in doctor.stdout
-
-
 def test_checks_run_as_the_configured_user_and_never_as_the_account(host: Guarded) -> None:
     asked = b'{"checks": [], "user": "root"}'
     assert refusal(host.ssh(PUSH, f"{PROGRAM} probe", data=asked)) == "not_allowed"
@@ -173,28 +132,6 @@ def test_checks_run_as_the_configured_user_and_never_as_the_account(host: Guarde
     assert json.loads(host.ssh(PUSH, f"{PROGRAM} probe", data=b"{}").stdout)["host"]["user"] == "dev"
 
 
-def test_what_does_not_work_with_it_says_so(host: Guarded, fleetbox: Fleetbox) -> None:
-    for words in ((), ("--", "id")):
-        done = fleetbox("why", host.name, *words)
-        assert (done.returncode, done.stdout) == (5, "")
-        assert "the push account may not run" in done.stderr
-        assert "it shows what other accounts ran" in done.stderr
-        assert "docs/push-account.md" in done.stderr
-
-
-def test_a_host_without_the_program_is_told_apart(host: Guarded, fleetbox: Fleetbox) -> None:
-    host.sh(f"mv {PROGRAM} {PROGRAM}.away")
-    try:
-        done = fleetbox("push-policy", BASE, "-y", "--json")
-        doctor = fleetbox("doctor", host.name)
-    finally:
-        host.sh(f"mv {PROGRAM}.away {PROGRAM}")
-    [answer] = json.loads(done.stdout)["hosts"]
-    assert (done.returncode, answer["reason"]) == (5, "not_provisioned")
-    assert "site.yml" in answer["hint"]
-    assert "fleetbox-host is not installed" in doctor.stdout
-
-
 # -- attacks ----------------------------------------------------------------------------------------------
 
 
@@ -205,11 +142,86 @@ def test_an_attack_succeeds_on_a_careless_account_and_fails_on_this_one(host: Gu
 
 
 @pytest.mark.parametrize("suite", ["bullseye", "trixie"])
-def test_older_and_newer_hosts_hold_as_well(lab: Lab, launcher: Path, tmp_path: Path, suite: str) -> None:
-    with guarded(lab, launcher, tmp_path, suite) as other:
-        assert other.ssh(PUSH, STATUS).returncode == 0
-        assert [name for name in KINDS if not LOGINS[name](other, CARELESS)] == []
-        assert [name for name in KINDS if LOGINS[name](other, PUSH)] == []
+def test_older_and_newer_hosts_hold_as_well(
+    lab: Lab, launcher: Path, authority: Authority, tmp_path: Path, suite: str
+) -> None:
+    with guarded(lab, launcher, authority, tmp_path, suite) as by_key:
+        for way in (by_key, authority.certified(by_key, f"permissive-{suite}")):
+            assert way.ssh(PUSH, STATUS).returncode == 0
+            assert [name for name in KINDS if not LOGINS[name](way, CARELESS)] == []
+            assert [name for name in KINDS if LOGINS[name](way, PUSH)] == []
+        assert lets_in(useless(authority, by_key, suite), PUSH) == []
+
+
+# -- by certificate ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attack", KINDS)
+def test_a_certificate_that_permits_everything_permits_no_more_than_a_key(
+    certified: Guarded, attack: str
+) -> None:
+    assert LOGINS[attack](certified, CARELESS), "the attack itself does not work"
+    assert not LOGINS[attack](certified, PUSH)
+
+
+def test_a_good_certificate_is_all_that_the_control_machine_needs(certified: Guarded, tmp_path: Path) -> None:
+    doctor = certified.fleetbox(tmp_path, "doctor", certified.name)
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+    Path(f"{certified.key}-cert.pub").rename(tmp_path / "away")
+    try:
+        assert certified.fleetbox(tmp_path, "doctor", certified.name).returncode == 4
+    finally:
+        (tmp_path / "away").rename(f"{certified.key}-cert.pub")
+
+
+def test_a_certificate_with_one_thing_wrong_lets_nobody_in(host: Guarded, authority: Authority) -> None:
+    ways = useless(authority, host, "bookworm")
+    assert lets_in(ways, CARELESS) == ["with a command of its own", "of nobody"], "that careless it is"
+    assert lets_in(ways, PUSH) == []
+
+
+def lets_in(ways: dict[str, Guarded], account: str) -> list[str]:
+    """Which of them start anything at all."""
+    answers = {name: way.ssh(account, STATUS).stdout for name, way in ways.items()}
+    return [name for name, answer in answers.items() if answer]
+
+
+def test_an_authority_of_the_host_s_people_is_none_of_the_account_s(
+    host: Guarded, authority: Authority, with_layers: Any
+) -> None:
+    people = authority.another("people")
+    staff = people.certified(host, "staff")
+    host.sh("cat > /etc/ssh/staff.pub", data=people.public.encode())
+    host.sh("echo TrustedUserCAKeys /etc/ssh/staff.pub > /etc/ssh/sshd_config.d/50-staff.conf")
+    host.reload_sshd()
+    try:
+        assert staff.ssh(CARELESS, "id").stdout.startswith(b"uid=")
+        assert staff.ssh(PUSH, STATUS).returncode == 255
+        with_layers(WITHOUT_DROP_IN)
+        # Without a forced command the shell is asked for nothing, but it does not keep from forwarding.
+        assert refusal(staff.ssh(PUSH, STATUS)) == "not_allowed"
+        assert LOGINS["forward to the host"](staff, PUSH), "sshd's block is what keeps it out"
+    finally:
+        host.sh("rm /etc/ssh/sshd_config.d/50-staff.conf /etc/ssh/staff.pub")
+        host.reload_sshd()
+
+
+def test_a_certificate_that_the_host_revokes_lets_nobody_in(
+    host: Guarded, certified: Guarded, authority: Authority
+) -> None:
+    stolen = authority.certified(host, "stolen")
+    assert stolen.ssh(PUSH, STATUS).returncode == 0
+    host.sh("cat > /etc/ssh/revoked", data=Path(f"{stolen.key}.pub").read_bytes())
+    host.sh("echo RevokedKeys /etc/ssh/revoked > /etc/ssh/sshd_config.d/50-revoked.conf")
+    host.reload_sshd()
+    try:
+        assert [way.ssh(PUSH, STATUS).returncode for way in (stolen, certified)] == [255, 0]
+    finally:
+        host.sh("rm /etc/ssh/sshd_config.d/50-revoked.conf /etc/ssh/revoked")
+        host.reload_sshd()
+
+
+# -- layers -----------------------------------------------------------------------------------------------
 
 
 def test_a_command_that_no_environment_holds_is_not_run(host: Guarded) -> None:
@@ -223,10 +235,13 @@ def test_a_command_that_no_environment_holds_is_not_run(host: Guarded) -> None:
 @pytest.mark.parametrize(
     "layers", [WITHOUT_DROP_IN, WITHOUT_OPTIONS, WITHOUT_SHELL], ids=lambda layers: layers.name
 )
-def test_it_holds_without_any_one_of_the_layers(host: Guarded, with_layers: Any, layers: Layers) -> None:
+def test_it_holds_without_any_one_of_the_layers(
+    host: Guarded, certified: Guarded, with_layers: Any, layers: Layers
+) -> None:
     with_layers(layers)
-    assert host.ssh(PUSH, STATUS).returncode == 0, "a push must still work"
-    assert [name for name in KINDS if LOGINS[name](host, PUSH)] == []
+    for way in (host, certified):
+        assert way.ssh(PUSH, STATUS).returncode == 0, "a push must still work"
+        assert [name for name in KINDS if LOGINS[name](way, PUSH)] == []
 
 
 def test_the_shell_alone_stops_commands_and_not_forwarding(host: Guarded, with_layers: Any) -> None:

@@ -28,16 +28,12 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 EXAMPLES = {
     "facts": ["facts"],
     "status": ["status"],
-    "stage": [f"stage {DIGEST}"],
     "activate": [
-        f"activate {DIGEST}",
-        f"activate {DIGEST} --bundle -",
-        f"activate {DIGEST} --bundle - --confirm-within 60" + f" --not-narrower-than {DIGEST}" * 60,
-        f"activate {DIGEST} --clear-quarantine --bundle -",
+        "activate --delivery -",
         "activate --delivery - --confirm-within 60",
+        "activate --delivery - --clear-quarantine --confirm-within 60",
     ],
     "confirm": ["confirm 12 0123456789abcdef0123456789abcdef"],
-    "rollback": ["rollback", "rollback --to 7", f"rollback --to 7 --not-narrower-than {DIGEST}"],
     "probe": ["probe"],
     "gpu": ["gpu", "gpu --check"],
     "gc": ["gc"],
@@ -50,7 +46,7 @@ PREFIX = " ".join(AS_ROOT)
 def refused(text: str | None) -> HostError:
     with pytest.raises(HostError) as caught:
         judged(text)
-    assert (caught.value.code, caught.value.exit_code) == ("not_allowed", 2)
+    assert (caught.value.code, caught.value.exit_code) in (("not_allowed", 2), ("unsigned", 6))
     return caught.value
 
 
@@ -80,24 +76,26 @@ def test_what_is_allowed_is_taken_word_for_word_with_sudo_or_without(command: st
         f"{PROGRAM} why --json --last 5",
         f"{PROGRAM} why -- id",
         f"{PROGRAM} activate",
-        f"{PROGRAM} activate {DIGEST} --bundle - --no-smoke",
-        f"{PROGRAM} activate {DIGEST} --no-smoke",
-        f"{PROGRAM} activate {DIGEST} --unsigned",
-        f"{PROGRAM} activate {DIGEST} --bundle /etc/shadow",
-        f"{PROGRAM} activate {DIGEST} --debug",
-        f"{PROGRAM} activate {DIGEST.upper()}",
-        f"{PROGRAM} activate --bundle - {DIGEST}",
+        f"{PROGRAM} activate --delivery - --no-smoke",
+        f"{PROGRAM} activate --delivery - --unsigned",
+        f"{PROGRAM} activate --delivery /etc/shadow",
+        f"{PROGRAM} activate --delivery",
+        f"{PROGRAM} activate --delivery - {DIGEST}",
+        f"{PROGRAM} activate --delivery - --bundle -",
+        f"{PROGRAM} activate --delivery - --debug",
+        f"{PROGRAM} activate --delivery - --not-narrower-than {DIGEST}",
+        f"{PROGRAM} stage {DIGEST}",
         f"{PROGRAM} facts --for-ansible",
         f"{PROGRAM} --version",
         f"{PROGRAM} -h",
-        f"{PROGRAM} rollback --to 0",
-        f"{PROGRAM} rollback --to ²",
-        f"{PROGRAM} rollback --to 1\u0662",
-        f"{PROGRAM} rollback --to=7",
-        f"{PROGRAM} rollback --to 1234567890",
+        f"{PROGRAM} audit --since 0",
+        f"{PROGRAM} audit --since ²",
+        f"{PROGRAM} audit --since 1\u0662",
+        f"{PROGRAM} audit --since=7",
+        f"{PROGRAM} audit --since 1234567890",
         f"{PROGRAM} gc --keep 2",
         f"{PROGRAM} watchdog --once",
-        f"{PROGRAM} activate {DIGEST}" + " --clear-quarantine" * 101,
+        f"{PROGRAM} activate --delivery -" + " --clear-quarantine" * 3,
         f"{PROGRAM} confirm 1",
         f"{PROGRAM} confirm 1 short",
         "fleetbox-host status",
@@ -117,7 +115,33 @@ def test_what_is_allowed_is_taken_word_for_word_with_sudo_or_without(command: st
     ],
 )
 def test_anything_else_is_refused(text: str | None) -> None:
-    refused(text)
+    assert refused(text).code == "not_allowed" or text == f"{PROGRAM} activate"
+
+
+@pytest.mark.parametrize("prefix", ["", f"{PREFIX} "])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "activate",
+        f"activate {DIGEST}",
+        f"activate {DIGEST} --bundle -",
+        f"activate {DIGEST} --bundle - --confirm-within 60 --not-narrower-than {DIGEST}",
+        f"activate {DIGEST} --no-smoke",
+        f"activate {DIGEST} --delivery -",
+        f"activate --bundle - {DIGEST}",
+        f"activate --confirm-within 60 {DIGEST}",
+        "rollback",
+        "rollback --to 7",
+        f"rollback --to 7 --confirm-within 60 --not-narrower-than {DIGEST}",
+        "rollback --no-smoke",
+    ],
+)
+def test_nothing_unsigned_is_taken_and_that_is_said(prefix: str, words: str) -> None:
+    """Whether the host was told whom to trust or not: nothing here asks."""
+    refusal = refused(f"{prefix}{PROGRAM} {words}")
+    assert (refusal.code, refusal.exit_code) == ("unsigned", 6)
+    assert words[:50] in refusal.message
+    assert "fleetbox init" in refusal.hint
 
 
 @pytest.mark.parametrize(
@@ -141,20 +165,16 @@ def test_a_word_that_is_quoted_is_another_word(quote: str) -> None:
         refused(" ".join([*words[:index], quote.format(word), *words[index + 1 :]]))
 
 
-TERMS = (
-    r"(?: --bundle -| --confirm-within [1-9][0-9]{0,8}| --not-narrower-than sha256:[0-9a-f]{64}"
-    r"| --clear-quarantine){0,100}"
-)
+TERMS = r"(?: --confirm-within [1-9][0-9]{0,8}| --clear-quarantine){0,2}"
 SHAPE = re.compile(
     rf"(?:env LC_ALL=C sudo -n -- )?{PROGRAM} (?:facts|status|probe|gc|gpu(?: --check)?"
     r"|audit(?: --since [1-9][0-9]{0,8}| --verify)?"
-    rf"|stage sha256:[0-9a-f]{{64}}|activate(?: sha256:[0-9a-f]{{64}}| --delivery -){TERMS}"
-    rf"|confirm [1-9][0-9]{{0,8}} [0-9a-f]{{32}}|rollback(?: --to [1-9][0-9]{{0,8}})?{TERMS})"
+    rf"|activate --delivery -{TERMS}|confirm [1-9][0-9]{{0,8}} [0-9a-f]{{32}})"
 )
 PIECES = st.sampled_from(
-    [*AS_ROOT, PREFIX, PROGRAM, *EXAMPLES, DIGEST, "--bundle", "-", "--to", "7", "0", "--check", "install",
-     "why", "--", " ", "  ", "\n", "\t", ";", "$(id)", "'", '"', "\\", "--no-smoke", "--debug", "sh",
-     "0123456789abcdef"]
+    [*AS_ROOT, PREFIX, PROGRAM, *EXAMPLES, DIGEST, "--bundle", "--delivery", "-", "--to", "7", "0", "--check",
+     "install", "why", "--", " ", "  ", "\n", "\t", ";", "$(id)", "'", '"', "\\", "--no-smoke", "--debug",
+     "sh", "0123456789abcdef"]
 )  # fmt: skip
 NEARLY = st.lists(st.one_of(PIECES, st.text(max_size=3)), max_size=9).map(" ".join)
 CHANGED = st.tuples(st.sampled_from(SENT), st.integers(0, 200), st.text(max_size=2), st.integers(0, 2)).map(
@@ -207,6 +227,16 @@ def test_a_refused_one_is_not_and_the_answer_names_it(ask: Any) -> None:
     assert f"{PROGRAM} install" in answer["error"]["message"]
 
 
+def test_what_is_refused_as_unsigned_stays_known_on_the_host(ask: Any, tmp_path: Path) -> None:
+    for directory in (paths.STATE, paths.LOGS):
+        Path(Places(str(tmp_path)).under(directory)).mkdir(parents=True)
+    code, answer = ask(f"{PROGRAM} rollback --to 3")
+    assert (code, answer["error"]["code"]) == (6, "unsigned")
+    [entry] = ask(f"{PROGRAM} audit")[1]["entries"]
+    assert (entry["event"], entry["code"]) == ("refused", "unsigned")
+    assert "rollback --to 3" in entry["message"]
+
+
 def test_the_verb_itself_takes_no_arguments(ask: Any) -> None:
     code, answer = ask(f"{PROGRAM} status", b"", "status")
     assert (code, answer["error"]["code"]) == (2, "usage")
@@ -255,23 +285,31 @@ class Recorder:
 HOST = Host(name="h", groups=(), connection="ssh", address="h", port=None, user="push", identity_file=None)
 
 
-def test_what_push_verify_and_rollback_send_is_allowed() -> None:
+def test_what_a_signed_push_verify_and_rollback_send_is_allowed() -> None:
     way = Recorder()
     transport: Transport = way
     terms = calls.Terms(clear_quarantine=True)
-    plain = Plain(Bundle(DIGEST, b"", {}), not_narrower_than=(DIGEST,) * 10)
-    calls.activate(transport, plain.to("h1"), terms)
+    # A signed rollback is one of these, too.
     calls.activate(transport, Shipment(DIGEST, ("--delivery", "-"), b""), terms)
-    calls.rollback(transport, None, terms)
-    calls.rollback(transport, 12, terms)
     calls.confirm(transport, 12, "0123456789abcdef" * 2)
     calls.status(transport)
     calls.audit(transport, 1)
     collect.from_host(HOST, transport, collect.Intent("base", DIGEST, []))
-    assert len(way.sent) == 8
+    assert len(way.sent) == 5
     for command in way.sent:
         assert command.startswith(PREFIX)
         judged(command)
+
+
+def test_what_a_machine_without_trust_sends_is_refused_as_unsigned() -> None:
+    way = Recorder()
+    transport: Transport = way
+    terms = calls.Terms()
+    plain = Plain(Bundle(DIGEST, b"", {}), not_narrower_than=(DIGEST,) * 10)
+    calls.activate(transport, plain.to("h1"), terms)
+    calls.rollback(transport, None, terms)
+    calls.rollback(transport, 12, terms)
+    assert [refused(command).code for command in way.sent] == ["unsigned"] * 3
 
 
 def test_what_runs_programs_of_the_control_machine_s_choice_is_not() -> None:
