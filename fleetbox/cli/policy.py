@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 import yaml
 
+from fleetbox import bundle
 from fleetbox.cli.options import json_option
 from fleetbox.cli.output import print_json, say
+from fleetbox.conformance import expect
 from fleetbox.errors import ExitCode
 from fleetbox.hostside.text import escape
 from fleetbox.policy import PolicyInvalid, ResolvedPolicy, Violation, load_policy, schema
@@ -83,6 +85,23 @@ def show(file: Path, as_json: bool) -> None:
         return
     click.echo(f"# {escape(str(file))}, resolved: {resolved.digest}")
     click.echo(yaml.safe_dump(resolved.document(), sort_keys=False, allow_unicode=False), nl=False)
+
+
+@policy.command(epilog=_example("fleetbox policy digest policies/base.yml policies/offline.yml"))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
+@json_option
+def digest(files: tuple[Path, ...], as_json: bool) -> None:
+    """Print the digest of the bundle that fleetbox push-policy FILE... would send.
+
+    Who signs a release compares it with the one that fleetbox trust sign shows: the same files and the same
+    version of fleetbox make the same bundle on every machine.
+    """
+    policies = [load_policy(file) for file in files]
+    found = bundle.build(policies, {one.name: expect.checks_for(one) for one in policies}).digest
+    if as_json:
+        print_json({"schema_version": 1, "digest": found, "policies": [one.name for one in policies]})
+    else:
+        click.echo(found)
 
 
 @policy.command(epilog=_example("fleetbox policy render policies/base.yml --target bubblewrap"))

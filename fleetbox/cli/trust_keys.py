@@ -12,7 +12,7 @@ from fleetbox.cli import settings
 from fleetbox.cli.options import json_option, state_dir_option, yes_trust_option
 from fleetbox.cli.output import confirm, print_json, say
 from fleetbox.cli.passphrases import asker, new_passphrase
-from fleetbox.cli.trust_words import tell
+from fleetbox.cli.trust_words import tell, tell_elsewhere
 from fleetbox.errors import ExitCode, UsageError
 from fleetbox.trust import Authority, Proposal, Trust, ceremony, change, durable, keys, signers
 from fleetbox.trust.describe import describe
@@ -52,8 +52,8 @@ def public_key(text: str, secret: Callable[[str], str]) -> Found:
     if colon and scheme in signers.SCHEMES:
         # As seen from any directory: it is kept.
         uri = f"file2:{Path(rest).absolute()}" if scheme == "file2" else text
-        return Found(signers.open_signer(uri, secret).public_key, _name(Path(rest).stem), uri)
-    return Found(signers.read_public_key(Path(text)), _name(Path(text).stem), "")
+        return Found(signers.open_signer(uri, secret).public_key, _name(Path(rest)), uri)
+    return Found(signers.read_public_key(Path(text)), _name(Path(text)), "")
 
 
 def remember(trust: Trust, found: Sequence[Found]) -> None:
@@ -221,7 +221,10 @@ def sign(
         say(line)
     here = (places.pending / f"{given.id}.json").exists()
     if not here and not uris:
-        raise UsageError(f"change {given.id} does not wait here, and no key was given", hint="add --key URI")
+        raise UsageError(
+            f"change {given.id} does not wait here, and no key was given",
+            hint="where a key is, add --key URI; on the control machine it was published or dropped before",
+        )
     if uris:
         confirm("Sign this?", yes=yes)
     secret = asker(passphrase_fd)
@@ -230,7 +233,7 @@ def sign(
     found = open_keys(given, uris, lambda uri: signers.open_signer(uri, secret))
     signed = change.sign(given, found)
     durable.write({file: change.encode(signed)}, mode=PRIVATE_FILE)
-    return tell(Proposal(signed, file, published=False), as_json=as_json)
+    return tell_elsewhere(Proposal(signed, file, published=False), as_json=as_json)
 
 
 COMMANDS = (new_key, add_key, rotate, revoke, delegate, sign)
@@ -281,7 +284,9 @@ def _read(file: Path) -> change.Change:
         raise UsageError(f"{file} cannot be read: {problem.strerror}") from problem
 
 
-def _name(stem: str) -> str:
+def _name(file: Path) -> str:
+    """`alice` for alice.pub, and for alice.pem.pub, as `new-key` calls it."""
+    stem = file.stem.removesuffix(".pem") or file.stem
     return re.sub(r"[^A-Za-z0-9._@ -]", "", stem).lstrip("._@ -")[:60]
 
 

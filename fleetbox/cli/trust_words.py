@@ -1,6 +1,6 @@
 """How `fleetbox trust` speaks: of a change, and of the whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fleetbox.cli.output import print_json, say
@@ -19,10 +19,24 @@ def tell(proposal: Proposal, *, as_json: bool) -> ExitCode:
         say(f"published: {proposal.change.summary}")
     else:
         say(f"kept, waits for signatures: {proposal.change.summary}")
-        for need in needs(proposal.change):
-            say(f"  {_need(need)}")
-        say(f"hint: where a key is: fleetbox trust sign {proposal.file.name} --key URI")
-        say(f"the file to carry there and back: {proposal.file}")
+        _say_needs(proposal)
+        say(f"carry {proposal.file} to where the keys are, and sign it there:")
+        say(f"  fleetbox trust sign {proposal.file.name} --key URI")
+        say("carry it back, and have it taken over; copies that were signed at the same time are joined:")
+        say(f"  fleetbox trust sign {proposal.file.name}")
+    if as_json:
+        print_json(proposal_json(proposal))
+    return ExitCode.OK
+
+
+def tell_elsewhere(proposal: Proposal, *, as_json: bool) -> ExitCode:
+    """Say what a signature on a machine with nothing but a key and the file has come to."""
+    if needs(proposal.change):
+        say("signed; still missing, and as well signed on a copy:")
+        _say_needs(proposal)
+    else:
+        say("signed; nothing is missing")
+    say(f"carry {proposal.file} to the control machine; there: fleetbox trust sign {proposal.file.name}")
     if as_json:
         print_json(proposal_json(proposal))
     return ExitCode.OK
@@ -105,6 +119,11 @@ def _key(key: KeyStatus) -> str:
     return f"{key.keyid[:_SHOWN_ID]} {key.name}".rstrip()
 
 
-def _need(need: Need) -> str:
-    keys = ", ".join(key.keyid[:_SHOWN_ID] for key in need.keys)
+def _say_needs(proposal: Proposal) -> None:
+    for need in needs(proposal.change):
+        say(f"  {_need(need, proposal.names)}")
+
+
+def _need(need: Need, names: Mapping[str, str]) -> str:
+    keys = ", ".join(f"{key.keyid[:_SHOWN_ID]} {names.get(key.keyid, '')}".rstrip() for key in need.keys)
     return f"{need.place.repository} {need.place.role}: {need.missing} more, by {keys}"

@@ -164,11 +164,14 @@ class Desk:
 def signs(state_dir: Path, *, allow_unsigned: bool) -> bool:
     """Whether this machine signs what it pushes: where trust was set up, always.
 
-    Raises UsageError where it was not and nobody said that this is meant, TrustRefused for damage.
+    Raises UsageError where it was not and nobody said that this is meant; TrustRefused for damage, and while
+    setting it up waits for signatures: what shall be signed does not go out unsigned meanwhile.
     """
     try:
         Trust(state_dir).published()
     except NotSetUp as missing:
+        if Trust(state_dir).is_set_up():
+            return True
         if allow_unsigned:
             return False
         raise UsageError(

@@ -6,7 +6,7 @@ begun. A change is kept in a file before it is published, so whatever stops it, 
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -32,11 +32,15 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True)
 class Proposal:
-    """What became of a change: published, or kept in `file` until it has what it needs."""
+    """What became of a change: published, or kept in `file` until it has what it needs.
+
+    `names`: what the keys are called here, by id.
+    """
 
     change: Change
     file: Path
     published: bool
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class Authority:
@@ -131,7 +135,8 @@ class Authority:
         file = self._file(signed)
         durable.write({file: change.encode(signed)}, mode=PRIVATE_FILE)
         if change.needs(signed):
-            return Proposal(signed, file, published=False)
+            names = {keyid: self.ring.known(keyid).name for keyid in keys}
+            return Proposal(signed, file, published=False, names=names)
         self._publish(signed)
         durable.remove([file])
         return Proposal(signed, file, published=True)

@@ -1,7 +1,7 @@
 """The operations on trust that a push and the command line make, each under the lock, each whole."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -33,8 +33,8 @@ from fleetbox.trust import (
     upkeep,
     wrong_clock,
 )
-from fleetbox.trust.authority import Authority, Proposal, opened
-from fleetbox.trust.change import Change
+from fleetbox.trust.authority import Authority, NotSetUp, Proposal, opened
+from fleetbox.trust.change import Change, Place
 from fleetbox.trust.draft import Draft
 from fleetbox.trust.publish import target_file, target_path
 from fleetbox.trust.published import Published
@@ -45,12 +45,20 @@ class Unsigned(TrustRefused):
     """What was asked for waits for signatures; `proposal` says where."""
 
     def __init__(self, proposal: Proposal) -> None:
-        missing = ", ".join(f"{need.missing} for {need.place.role}" for need in change.needs(proposal.change))
+        needs = change.needs(proposal.change)
+        missing = ", ".join(f"{need.missing} for {need.place.role}" for need in needs)
+        who = "; ".join(dict.fromkeys(_holders(need, proposal.names) for need in needs))
+        sign = f"fleetbox trust sign {proposal.file.name}"
         super().__init__(
             f"{proposal.change.summary}: waits for signatures ({missing})",
-            hint=f"fleetbox trust sign {proposal.file} --key URI, where the keys are",
+            hint=f"carry {proposal.file} to {who}; there {sign} --key URI, back here {sign}, and this again",
         )
         self.proposal = proposal
+
+
+def _holders(need: change.Need, names: Mapping[str, str]) -> str:
+    """`2 of alice, bob, carol`."""
+    return f"{need.missing} of {', '.join(names.get(key.keyid) or key.keyid[:12] for key in need.keys)}"
 
 
 def _now() -> datetime:
@@ -94,10 +102,24 @@ class Trust:
             documents = ceremony.found(founders).documents(authority.now, authority.lifetimes)
             return authority.propose("set up trust", documents)
 
+    def is_set_up(self) -> bool:
+        """Whether what goes out from here is signed. Raises Unsigned while setting that up waits itself."""
+        try:
+            self.published()
+        except NotSetUp:
+            with suppress(NotSetUp), self.opened() as authority:
+                for waiting in authority.pending().values():
+                    raise Unsigned(authority.go_on(waiting)) from None
+                return authority.published()  # as `opened` may have finished it
+            return False
+        return True
+
     def add_release(
         self, bundle: bytes, *, team: str = DEFAULT_TEAM, digest: str, not_narrower_than: Sequence[str] = ()
     ) -> ReleaseName:
-        """Make a bundle a release of a team. Raises Unsigned where keys for it are elsewhere."""
+        """Make a bundle a release of a team. Raises Unsigned where keys for it are elsewhere, and again for
+        the same bundle while it waits for them.
+        """
         if digest_of(bundle) != digest:
             raise TrustRefused(f"the bundle is {digest_of(bundle)}, not {digest}")
         if len(bundle) > BUNDLE_LIMIT:
@@ -109,6 +131,8 @@ class Trust:
                 raise UsageError(
                     f"there is no team {team!r}", hint=f"fleetbox trust delegate {team} --key PUBLIC"
                 )
+            for waiting in _waiting(authority, role, digest):
+                raise Unsigned(waiting)
             name = releases.next_name(team, _last_number(authority))
             target = target_file(release_target(name), bundle)
             target.unrecognized_fields["custom"] = encode_custom(list(not_narrower_than))
@@ -250,6 +274,18 @@ def open_keys(signed: Change, uris: Sequence[str], use: Callable[[str], Signer])
             )
         opened_signers.append(signer)
     return opened_signers
+
+
+def _waiting(authority: Authority, role: str, digest: str) -> Iterator[Proposal]:
+    """The change that makes this bundle a release of `role`, where one waits."""
+    for one in authority.pending().values():
+        new = one.documents.get(Place(POLICY_REPOSITORY, role))
+        if new is None or authority.stale(one):
+            continue
+        made = releases.releases_of({role: cast("Metadata[Targets]", new)})
+        known = releases.releases_of(authority.policy.delegated())
+        if any(release.digest == digest for name, release in made.items() if name not in known):
+            yield authority.go_on(one)
 
 
 def _floor(authority: Authority) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleetbox.cli.endings import opened_desk
-from fleetbox.errors import ExitCode
+from fleetbox.errors import ExitCode, UsageError
 from fleetbox.hostside.bundle import digest_of
 from fleetbox.trust import Trust, Unsigned
 
@@ -195,6 +195,36 @@ def test_two_of_three_holders_set_trust_up_and_sign_a_release(tmp_path, machine)
         )
         assert f"policies/default/1.tar is {digest_of(b'b')}" in said
     assert machine.trust.find_release(digest_of(b"b")) is not None
+
+
+def test_while_setting_trust_up_waits_for_signatures_nothing_is_pushed_unsigned(machine) -> None:
+    machine.ok("trust", "new-key", "root.pem", "--no-passphrase")
+    machine.ok("trust", "init", "--root-key", "root.pem.pub")
+    (machine.home / "hosts.yml").write_text("all: {hosts: {web1: {ansible_host: 192.0.2.9}}}\n")
+    base = str(REPO / "policies/base.yml")
+    for argv in (["push-policy", base, "-y"], ["push-policy", base, "--check"], ["rollback", "-y"]):
+        done = machine.run(*argv, "-i", "hosts.yml")
+        assert (done.returncode, done.stdout) == (ExitCode.TRUST_REFUSED, ""), done.stderr
+        assert "set up trust: waits for signatures" in done.stderr
+        assert "to 1 of root; there fleetbox trust sign" in done.stderr
+    (one,) = machine.json("trust", "status")["pending"]
+    machine.ok("trust", "sign", one["file"], "--key", "file2:root.pem", "-y")
+    assert machine.trust.is_set_up()
+
+
+def test_a_release_that_waits_is_not_made_again_and_waits_for_the_same(ready) -> None:
+    ready.ok("trust", "new-key", "team.pem", "--no-passphrase")
+    ready.ok("trust", "delegate", "research", "--key", "team.pem.pub", "-y")
+    waits = []
+    for _ in range(2):
+        with pytest.raises(Unsigned) as caught:
+            ready.trust.add_release(b"b", digest=digest_of(b"b"), team="research")
+        waits.append(caught.value)
+    assert waits[0].proposal.file == waits[1].proposal.file
+    assert (waits[0].message, waits[0].hint) == (waits[1].message, waits[1].hint)
+    assert f"carry {waits[0].proposal.file} to 1 of team; there" in waits[0].hint
+    with pytest.raises(UsageError, match="waits already"):
+        ready.trust.add_release(b"c", digest=digest_of(b"c"), team="research")
 
 
 def test_a_key_that_signs_nothing_of_a_change_is_refused(ready) -> None:

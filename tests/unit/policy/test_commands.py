@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fleetbox import cli
-from fleetbox.policy import presets
+from fleetbox import bundle, cli
+from fleetbox.conformance import expect
+from fleetbox.policy import load_policy, presets
 from tests.unit.policy.documents import HEAD, policy_file
 from tests.unit.policy.test_violations import EIGHT
 
@@ -153,3 +154,12 @@ def test_an_invalid_policy_is_shown_the_same_by_every_command(tmp_path: Path, ca
         code, out, err = run(capsys, *argv)
         assert (code, out) == (3, "")
         assert f"{path}:4:7 mode: not one of" in err
+
+
+def test_the_digest_of_a_bundle_is_the_one_that_a_push_of_these_files_would_send(capsys: Output) -> None:
+    built = bundle.build([one := load_policy(Path(BASE))], {one.name: expect.checks_for(one)})
+    assert run(capsys, "digest", BASE) == (0, f"{built.digest}\n", "")
+    both = json.loads(run(capsys, "digest", "--json", BASE, OFFLINE)[1])
+    assert (both["policies"], both["digest"] == built.digest) == (["base", "offline"], False)
+    assert both["digest"] != json.loads(run(capsys, "digest", "--json", OFFLINE, BASE)[1])["digest"]
+    assert run(capsys, "digest", "gone.yml")[0] == 2
