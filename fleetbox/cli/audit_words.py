@@ -4,6 +4,9 @@ from typing import Any
 
 from fleetbox.hostside.chain import Record
 from fleetbox.hostside.text import escape
+from fleetbox.rollout import trust_trail
+
+_SHOWN_ID = 12
 
 
 def line_of(record: Record, *, ended: bool) -> str:
@@ -11,6 +14,8 @@ def line_of(record: Record, *, ended: bool) -> str:
     time = record.time.replace("T", " ").removesuffix("Z")
     what = record.event.replace("_", " ")
     told = _answered(record) if "host" in record.fields else _command(record)
+    if record.event.startswith(trust_trail.EVENT):
+        told = _trust(record)
     open_end = [] if ended else ["(not ended: it runs, or was killed)"]
     return escape(
         "  ".join([f"{record.seq:>5}", time, f"{what:<17}", *filter(None, told), *open_end])
@@ -30,6 +35,20 @@ def _command(record: Record) -> list[str]:
         f"to generation {fields['to']}" if fields.get("to") else "",
         f"{fields['count']} host(s)" if "count" in fields else "",
         f"-l {fields['selection']}" if fields.get("selection") else "",
+        f"waived: {', '.join(map(str, fields['waived']))}" if fields.get("waived") else "",
+    ]
+
+
+def _trust(record: Record) -> list[str]:
+    fields = record.fields
+    keys = [str(key)[:_SHOWN_ID] for key in fields.get("signed_by") or []]
+    return [
+        f"{fields.get('by')} at {fields.get('at')}",
+        f"change {fields['change']}" if "change" in fields else "",
+        str(fields.get("summary") or ""),
+        ", ".join(map(str, fields.get("documents") or [])),
+        "; ".join(map(str, fields.get("signers") or [])),
+        f"signed by {', '.join(keys)}" if keys else "",
     ]
 
 

@@ -47,6 +47,11 @@ def run_on(
     return Ending(outcomes, interrupted=done.interrupted)
 
 
+def waivers(**given: bool) -> list[str]:
+    """The options with which somebody said that a safeguard shall not hold this time, for the audit trail."""
+    return [f"--{name.replace('_', '-')}" for name, waived in given.items() if waived]
+
+
 def opened_desk(state_dir: Path) -> Desk:
     """What signs for a command, after saying what is wrong with this machine's clock."""
     desk = shipment.opened(state_dir)

@@ -6,7 +6,7 @@ from fleetbox.cli import settings
 from fleetbox.cli.options import json_option, state_dir_option
 from fleetbox.cli.output import print_json, say
 from fleetbox.errors import ExitCode
-from fleetbox.trust import Trust
+from fleetbox.rollout.trust_trail import recorded
 
 WARNING = """\
 One key of each kind was made, and they lie beside what they sign, in {keys}.
@@ -24,7 +24,7 @@ def init(state_dir: str | None, as_json: bool) -> ExitCode:
     Does nothing where that was done before. For keys that lie elsewhere: fleetbox trust init.
     """
     chosen = settings.load(state_dir=state_dir)
-    trust = Trust(chosen.state_dir)
+    trust = recorded(chosen.state_dir)
     with trust.opened(make=True) as authority:
         there = authority.published() or bool(authority.pending())
         places = authority.places

@@ -16,7 +16,7 @@ import click
 from fleetbox import bundle
 from fleetbox.bundle import Bundle
 from fleetbox.cli import settings
-from fleetbox.cli.endings import Ending, end, opened_desk, run_on
+from fleetbox.cli.endings import Ending, end, opened_desk, run_on, waivers
 from fleetbox.cli.options import (
     confirm_option,
     forks_option,
@@ -61,6 +61,7 @@ class _Job:
     settings: Settings
     is_signed: bool
     team: str | None
+    waived: list[str]
 
 
 @click.command(epilog="Example: fleetbox push-policy policies/gpu-workstation.yml -l gpu_vms --check --diff")
@@ -115,7 +116,13 @@ def push_policy(
     chosen = settings.load(inventory=inventory, state_dir=state_dir, forks=forks)
     hosts = fleet_inventory.load(chosen.inventory, limit)
     is_signed = shipment.signs(chosen.state_dir, allow_unsigned=allow_unsigned)
-    job = _Job(policies, sent, hosts, limit or "", chosen, is_signed, team)
+    waived = waivers(
+        allow_full_access=allow_full_access,
+        allow_unsigned=allow_unsigned and not is_signed,
+        no_verify=no_verify,
+        clear_quarantine=clear_quarantine,
+    )
+    job = _Job(policies, sent, hosts, limit or "", chosen, is_signed, team, waived)
     if team is not None and not is_signed:
         raise UsageError("--team: nothing is signed here", hint="fleetbox init, then fleetbox trust delegate")
     say(_headline(job))
@@ -215,6 +222,7 @@ def _activate(job: _Job, terms: Terms, *, verify: bool) -> tuple[Ending, Run | N
         bundle=job.bundle.digest,
         policies=[{"name": policy.name, "digest": policy.digest} for policy in job.policies],
         selection=job.selection,
+        waived=job.waived,
     )
     work = VerifiedPush(shipments, intent, terms)
     ending = run_on(job.hosts, work if verify else work.push, forks=job.settings.forks, command=command)

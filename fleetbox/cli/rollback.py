@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from fleetbox.cli import settings
-from fleetbox.cli.endings import end, opened_desk, run_on
+from fleetbox.cli.endings import end, opened_desk, run_on, waivers
 from fleetbox.cli.options import (
     confirm_option,
     forks_option,
@@ -79,7 +79,11 @@ def rollback(
     journal = Journal(chosen.state_dir)
     entry = journal.begin("rollback", bundle=None)
     command = AuditTrail(chosen.state_dir).begin(
-        "rollback", [host.name for host in hosts], to=to, selection=limit or ""
+        "rollback",
+        [host.name for host in hosts],
+        to=to,
+        selection=limit or "",
+        waived=waivers(allow_unsigned=not is_signed, clear_quarantine=clear_quarantine),
     )
     ending = run_on(hosts, work, forks=chosen.forks, command=command)
     code = end(command, ending.exit_code)

@@ -10,6 +10,7 @@ from fleetbox.cli.output import confirm, print_json, say
 from fleetbox.cli.passphrases import asker
 from fleetbox.cli.trust_words import proposal_json, status_json, status_lines, tell
 from fleetbox.errors import ExitCode
+from fleetbox.rollout.trust_trail import recorded
 from fleetbox.trust import Trust, Unsigned
 from fleetbox.trust.roles import Signatories
 from fleetbox.trust.status import status as status_of
@@ -56,7 +57,7 @@ def init(
     A KEY is the PEM file of a public key, or a URI (file2:, hsm:, hv:). Signatures that need a key from
     elsewhere are added by fleetbox trust sign.
     """
-    authority = Trust(settings.load(state_dir=state_dir).state_dir)
+    authority = recorded(settings.load(state_dir=state_dir).state_dir)
     secret = asker(passphrase_fd)
     root = [trust_keys.public_key(key, secret) for key in root_keys]
     policy = [trust_keys.public_key(key, secret) for key in policy_keys]
@@ -91,7 +92,7 @@ def status(state_dir: str | None, as_json: bool) -> ExitCode:
 @json_option
 def min_release(number: int, yes: bool, state_dir: str | None, as_json: bool) -> ExitCode:
     """Let no release below NUMBER be assigned any more; hosts keep the highest floor that they have seen."""
-    authority = Trust(settings.load(state_dir=state_dir).state_dir)
+    authority = recorded(settings.load(state_dir=state_dir).state_dir)
     confirm(f"Refuse every release below {number} from now on? A floor cannot be lowered.", yes=yes)
     return tell_of(lambda: authority.set_min_release(number), f"no release below {number}", as_json=as_json)
 
@@ -101,7 +102,7 @@ def min_release(number: int, yes: bool, state_dir: str | None, as_json: bool) ->
 @json_option
 def refresh(state_dir: str | None, as_json: bool) -> ExitCode:
     """Sign again what expires soon; every push does it, a timer should where pushes are rare."""
-    proposal = Trust(settings.load(state_dir=state_dir).state_dir).refresh()
+    proposal = recorded(settings.load(state_dir=state_dir).state_dir).refresh()
     if proposal is not None:
         return tell(proposal, as_json=as_json)
     say("what is signed online holds for a while again; nothing that is signed offline expires soon")
@@ -120,7 +121,7 @@ def catch_up(yes: bool, state_dir: str | None, as_json: bool) -> ExitCode:
     Skips 10,000 versions, generations and release numbers. To be run on the one machine that pushes, before
     the next push; what needs keys from elsewhere waits for their signatures. No host is contacted.
     """
-    authority = Trust(settings.load(state_dir=state_dir).state_dir)
+    authority = recorded(settings.load(state_dir=state_dir).state_dir)
     confirm("Sign everything anew, above what hosts have seen?", yes=yes)
     proposals = authority.catch_up()
     say("published: what is signed online, 10,000 versions on")
@@ -139,7 +140,7 @@ def catch_up(yes: bool, state_dir: str | None, as_json: bool) -> ExitCode:
 @state_dir_option
 def drop(identity: str, yes: bool, state_dir: str | None) -> ExitCode:
     """Give up a change that waits for signatures; signatures that were made elsewhere are of no use then."""
-    authority = Trust(settings.load(state_dir=state_dir).state_dir)
+    authority = recorded(settings.load(state_dir=state_dir).state_dir)
     confirm(f"Give up change {identity}?", yes=yes)
     say(f"dropped: {authority.drop(identity).summary}")
     return ExitCode.OK

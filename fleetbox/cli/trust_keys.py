@@ -14,6 +14,7 @@ from fleetbox.cli.output import confirm, print_json, say
 from fleetbox.cli.passphrases import asker, new_passphrase
 from fleetbox.cli.trust_words import tell, tell_elsewhere
 from fleetbox.errors import ExitCode, UsageError
+from fleetbox.rollout.trust_trail import recorded
 from fleetbox.trust import Authority, Proposal, Trust, ceremony, change, durable, keys, signers
 from fleetbox.trust.describe import describe
 from fleetbox.trust.draft import Draft
@@ -240,7 +241,7 @@ COMMANDS = (new_key, add_key, rotate, revoke, delegate, sign)
 
 
 def _trust(state_dir: str | None) -> Trust:
-    return Trust(settings.load(state_dir=state_dir).state_dir)
+    return recorded(settings.load(state_dir=state_dir).state_dir)
 
 
 def _change(

@@ -48,7 +48,7 @@ class AuditTrail:
     def begin(self, verb: str, hosts: Sequence[str], **what: Any) -> "Command":
         """Record that a command begins: who, from where, `what`, to which hosts. Raises UsageError."""
         named = {"hosts": _first(hosts), "count": len(hosts)}
-        return Command(self, verb, self.record(f"{verb}_begun", **_who(), **named, **what).seq)
+        return Command(self, verb, self.record(f"{verb}_begun", **who(), **named, **what).seq)
 
     def head(self) -> Head | None:
         """The last record. Raises UsageError where the trail cannot be read."""
@@ -131,7 +131,7 @@ def _first(hosts: Sequence[str]) -> list[str]:
     return [host for host, length in zip(hosts, lengths, strict=True) if length <= _NAMES_MAX]
 
 
-def _who() -> dict[str, Any]:
+def who() -> dict[str, Any]:
     """The person, and where the command runs; of an ssh login also where that came from."""
     came_from = os.environ.get("SSH_CONNECTION", "").split()[:1]
     return {

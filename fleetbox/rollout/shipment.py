@@ -15,6 +15,7 @@ from fleetbox.bundle import Bundle
 from fleetbox.errors import Superseded, TrustRefused, UsageError
 from fleetbox.hostside import delivery
 from fleetbox.hostside.release import DEFAULT_TEAM, Assignment, ReleaseName, release_name, release_target
+from fleetbox.rollout import trust_trail
 from fleetbox.trust import NotSetUp, Release, Trust
 
 # How far a host may be ahead. What it says is not proven, and numbers do not come back: one host that lies
@@ -183,6 +184,6 @@ def signs(state_dir: Path, *, allow_unsigned: bool) -> bool:
 
 def opened(state_dir: Path) -> Desk:
     """The desk of this machine, where trust is set up; what is due soon is signed anew."""
-    trust = Trust(state_dir)
+    trust = trust_trail.recorded(state_dir)
     trust.refresh()
     return Desk(trust)

@@ -21,8 +21,9 @@ from fleetbox.trust.draft import ASSIGNMENT_ROOT, POLICY_ROOT, POLICY_TARGETS
 from fleetbox.trust.keys import KeyRing
 from fleetbox.trust.places import PRIVATE_FILE, REPOSITORIES, Places
 from fleetbox.trust.publish import Online, Update, publish
-from fleetbox.trust.roles import BITS, ROOT, TARGETS, Lifetimes, Signatories, delegated_roles
+from fleetbox.trust.roles import BITS, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Lifetimes, delegated_roles
 from fleetbox.trust.view import View
+from fleetbox.trust.witness import Deed, Witness, nobody, of_change, of_dropped
 
 # Versions that are skipped after a backup was restored: more than anybody has pushed since it was made.
 SKIP = 10_000
@@ -46,9 +47,12 @@ class Proposal:
 class Authority:
     """Use `opened`. All methods need the lock that it holds."""
 
-    def __init__(self, places: Places, clock: datetime, lifetimes: Lifetimes) -> None:
+    def __init__(
+        self, places: Places, clock: datetime, lifetimes: Lifetimes, witness: Witness = nobody
+    ) -> None:
         self.places = places
         self.clock = clock
+        self.witness = witness
         self.lifetimes = lifetimes
         self.ring = KeyRing(places)
         self._views: dict[str, View] = {}
@@ -133,6 +137,7 @@ class Authority:
         keys = {k.keyid: k for place in proposed.documents for k in change.eligible(proposed, place)}
         signed = change.sign(proposed, self.ring.signers(keys.values()))
         file = self._file(signed)
+        self.witness(of_change(signed))
         durable.write({file: change.encode(signed)}, mode=PRIVATE_FILE)
         if change.needs(signed):
             names = {keyid: self.ring.known(keyid).name for keyid in keys}
@@ -149,6 +154,10 @@ class Authority:
 
     def drop(self, chosen: Change) -> None:
         """Give a change up."""
+        self.witness(of_dropped(chosen))
+        self._remove(chosen)
+
+    def _remove(self, chosen: Change) -> None:
         durable.remove([self._file(chosen)])
 
     def recover(self) -> None:
@@ -162,7 +171,16 @@ class Authority:
                 # What may not be published stays, for `status` to show and `drop` to take away.
                 with suppress(TrustRefused):
                     self._publish(one)
-                    self.drop(one)
+                    self._remove(one)
+
+    def tell_online(self, event: str, *repositories: str, summary: str = "", step: int = 1) -> None:
+        """Tell the witness that snapshot and timestamp are about to be signed, which takes online keys."""
+        documents = []
+        for repository in repositories:
+            view = self.view(repository)
+            versions = {SNAPSHOT: view.snapshot.signed.version, TIMESTAMP: view.timestamp.signed.version}
+            documents += [f"{repository} {role} {version + step}" for role, version in versions.items()]
+        self.witness(Deed(event, summary, documents=tuple(documents)))
 
     def stale(self, chosen: Change) -> bool:
         """Whether a change no longer follows what is in force, because another was published first."""
@@ -214,10 +232,16 @@ class Authority:
 
 @contextmanager
 def opened(
-    state_dir: Path, *, now: datetime | None = None, lifetimes: Lifetimes | None = None, make: bool = False
+    state_dir: Path,
+    *,
+    now: datetime | None = None,
+    lifetimes: Lifetimes | None = None,
+    make: bool = False,
+    witness: Witness = nobody,
 ) -> Iterator[Authority]:
     """The authority of a state directory, for one operation; `make` one where there is none.
 
+    `witness` is told of what is about to be published, and what it raises stops that.
     Raises UsageError where nothing is, the disk refuses or another process is at work; TrustRefused for a
     repository that does not verify.
     """
@@ -229,9 +253,8 @@ def opened(
             raise not_set_up(places)
         places.check()
         with durable.locked(places.lock):
-            authority = Authority(
-                places, (now or datetime.now(UTC)).replace(microsecond=0), lifetimes or Lifetimes()
-            )
+            clock = (now or datetime.now(UTC)).replace(microsecond=0)
+            authority = Authority(places, clock, lifetimes or Lifetimes(), witness)
             authority.recover()
             if authority.published():
                 for repository in REPOSITORIES:
@@ -254,12 +277,6 @@ def not_set_up(places: Places) -> NotSetUp:
         f"no trust was set up in {places.state_dir}, or it waits for signatures",
         hint="fleetbox init (docs/trust.md); fleetbox trust status says what it waits for",
     )
-
-
-def signatories_of(parent: Root | Targets, role: str) -> Signatories:
-    """Who signs a role."""
-    found = parent.roles[role] if isinstance(parent, Root) else delegated_roles(parent)[role]
-    return Signatories(tuple(parent.get_key(keyid) for keyid in found.keyids), found.threshold)
 
 
 def _follows(metadata: AnyMetadata, before: AnyMetadata | None) -> bool:

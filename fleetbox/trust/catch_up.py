@@ -8,12 +8,13 @@ Roots are not skipped: clients follow them one by one.
 
 from collections.abc import Iterator
 
-from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY
+from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, NUMBER_MAX, POLICY_REPOSITORY
 from fleetbox.trust import assignments, marks, releases
 from fleetbox.trust.authority import SKIP, Authority, Proposal
 from fleetbox.trust.change import Place
 from fleetbox.trust.draft import Draft
 from fleetbox.trust.marks import Marks
+from fleetbox.trust.places import REPOSITORIES
 from fleetbox.trust.publish import Update, publish
 from fleetbox.trust.roles import TARGETS, delegated_roles
 
@@ -24,19 +25,22 @@ def catch_up(authority: Authority) -> tuple[Proposal, ...]:
     Raises UsageError, before anything is signed, where a change to such a role waits already.
     """
     policy, assignment = authority.policy, authority.assignment
+    # What runs out here is refused by name when it is next wanted.
+    generation = min(marks.of(assignment).generation + SKIP, NUMBER_MAX)
     last = max(releases.last_number(policy), marks.of(policy).release)
-    skipped = Marks(marks.of(assignment).generation + SKIP, release=last + SKIP)
+    release = min(last + SKIP, NUMBER_MAX)
     roles = [TARGETS, *delegated_roles(policy.targets().signed)]
     authority.refuse_waiting(Place(POLICY_REPOSITORY, role) for role in roles)
+    authority.tell_online("caught_up", *REPOSITORIES, summary=f"{SKIP} versions on", step=SKIP)
     documents = assignments.renewed_documents(authority.online, assignment, assignment.root, step=SKIP)
     publish(
         authority.online,
-        Update(ASSIGNMENT_REPOSITORY, documents, marks=skipped._replace(release=0), step=SKIP),
+        Update(ASSIGNMENT_REPOSITORY, documents, marks=Marks(generation), step=SKIP),
         assignment,
     )
     publish(
         authority.online,
-        Update(POLICY_REPOSITORY, {}, marks=Marks(release=skipped.release), step=SKIP),
+        Update(POLICY_REPOSITORY, {}, marks=Marks(release=release), step=SKIP),
         policy,
     )
     authority.moved_on()

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from tuf.api.metadata import Root, Targets
 
 from fleetbox.hostside.release import FLOOR_TARGET, ReleaseInvalid, decode_custom, encode_floor
-from fleetbox.trust.authority import signatories_of
 from fleetbox.trust.change import Change, Place
-from fleetbox.trust.roles import Signatories, delegated_roles
+from fleetbox.trust.roles import Signatories, delegated_roles, signatories_of
 
 _SHOWN_ID = 12
 _FLOORS = 100_000
@@ -27,6 +26,14 @@ def describe(change: Change) -> list[str]:
         details = list(_details(place, metadata.signed, old.signed if old else None))
         lines += [f"  {line}" for line in details or ["the same as before, for longer"]]
     return lines
+
+
+def signers_of(change: Change) -> Iterator[str]:
+    """Of `describe` only who signs what from then on, where that differs."""
+    for place, metadata in sorted(change.documents.items(), key=lambda item: item[0]):
+        old = change.base.get(place)
+        for line in _signers(metadata.signed, old.signed if old else None):
+            yield f"{place.repository} {line}"
 
 
 def _details(place: Place, new: Root | Targets, old: Root | Targets | None) -> Iterator[str]:

@@ -120,3 +120,9 @@ def delegated_roles(targets: Targets) -> dict[str, Role]:
     """The roles that `targets` delegates to by name."""
     roles = targets.delegations.roles if targets.delegations else None
     return dict(roles or {})
+
+
+def signatories_of(parent: Root | Targets, role: str) -> Signatories:
+    """Who signs a role."""
+    found = parent.roles[role] if isinstance(parent, Root) else delegated_roles(parent)[role]
+    return Signatories(tuple(parent.get_key(keyid) for keyid in found.keyids), found.threshold)

@@ -7,10 +7,18 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from fleetbox.hostside.release import ASSIGNMENT_REPOSITORY, POLICY_REPOSITORY
 from fleetbox.trust import change, marks, wrong_clock
-from fleetbox.trust.authority import Authority, signatories_of
+from fleetbox.trust.authority import Authority
 from fleetbox.trust.change import Change
 from fleetbox.trust.releases import floor_of, last_number
-from fleetbox.trust.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Signatories, delegated_roles
+from fleetbox.trust.roles import (
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    Signatories,
+    delegated_roles,
+    signatories_of,
+)
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 

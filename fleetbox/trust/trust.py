@@ -13,6 +13,7 @@ from fleetbox.errors import TrustRefused, UsageError
 from fleetbox.hostside.bundle import digest_of
 from fleetbox.hostside.manifest import BUNDLE_LIMIT
 from fleetbox.hostside.release import (
+    ASSIGNMENT_REPOSITORY,
     DEFAULT_TEAM,
     FLOOR_TARGET,
     POLICY_REPOSITORY,
@@ -39,6 +40,7 @@ from fleetbox.trust.draft import Draft
 from fleetbox.trust.publish import target_file, target_path
 from fleetbox.trust.published import Published
 from fleetbox.trust.roles import Lifetimes, Signatories, delegated_roles, is_team, team_role
+from fleetbox.trust.witness import Witness, nobody
 
 
 class Unsigned(TrustRefused):
@@ -69,14 +71,26 @@ class Trust:
     """The trust of one state directory. Every method is one operation: whole, or without effect."""
 
     def __init__(
-        self, state_dir: Path, *, now: Callable[[], datetime] = _now, lifetimes: Lifetimes | None = None
+        self,
+        state_dir: Path,
+        *,
+        now: Callable[[], datetime] = _now,
+        lifetimes: Lifetimes | None = None,
+        witness: Witness = nobody,
     ) -> None:
         self._state_dir, self._now, self._lifetimes = state_dir, now, lifetimes or Lifetimes()
+        self._witness = witness
 
     @contextmanager
     def opened(self, *, make: bool = False) -> Iterator[Authority]:
         """The authority, for what this class has no method for; `make` a place for it where there is none."""
-        with opened(self._state_dir, now=self._now(), lifetimes=self._lifetimes, make=make) as authority:
+        with opened(
+            self._state_dir,
+            now=self._now(),
+            lifetimes=self._lifetimes,
+            make=make,
+            witness=self._witness,
+        ) as authority:
             yield authority
 
     def create(self, root: Signatories | None = None, policy: Signatories | None = None) -> Proposal:
@@ -169,6 +183,8 @@ class Trust:
     def raise_generation(self, at_least: int) -> None:
         """Let the next assignment have a generation above `at_least`, which a host says that it has had."""
         with self.opened() as authority:
+            summary = f"generations go on above {at_least}, which a host has had"
+            authority.tell_online("raised", ASSIGNMENT_REPOSITORY, summary=summary)
             assignments.raise_generation(authority.online, authority.assignment, at_least)
 
     def set_min_release(self, number: int) -> None:

@@ -21,10 +21,12 @@ def refresh(authority: Authority) -> Proposal | None:
     """Renew what needs it; the proposal is of what offline keys sign, None where that holds long enough."""
     for repository in REPOSITORIES:
         if _expires_online(authority, authority.view(repository)):
+            authority.tell_online("refreshed", repository)
             publish(authority.online, Update(repository, {}), authority.view(repository))
             authority.moved_on()
     view = authority.assignment
     if _expires_offline(authority, view.targets().signed.expires):
+        authority.tell_online("refreshed", ASSIGNMENT_REPOSITORY, summary="with all assignments")
         documents = assignments.renewed_documents(authority.online, view, view.root)
         publish(authority.online, Update(ASSIGNMENT_REPOSITORY, documents), view)
         authority.moved_on()

@@ -58,6 +58,7 @@ def untouched(fleet: Fleet) -> Iterator[Fleet]:
 def test_a_push_is_listed_with_who_what_and_every_answer(fleet: Fleet) -> None:
     code, hosts = fleet.push(OFFLINE, BASE, "--no-verify", *BOTH)
     assert code == 0
+    assert listed(fleet, "--event", "push_begun", "-n", "1")["records"][0]["waived"] == ["--no-verify"]
     answer = listed(fleet, "--event", "push", "-n", "4")
     begun, *answers, ended = answer["records"]
     assert begun["event"] == "push_begun"

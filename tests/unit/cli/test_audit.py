@@ -14,7 +14,8 @@ from fleetbox.rollout.outcome import HostOutcome, Outcome
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     trail = AuditTrail(tmp_path)
-    command = trail.begin("push", ["h1", "h2"], policies=[{"name": "base"}], selection="gpu", bundle=None)
+    what = {"policies": [{"name": "base"}], "selection": "gpu", "bundle": None, "waived": ["--no-verify"]}
+    command = trail.begin("push", ["h1", "h2"], **what)
     command.answered(HostOutcome(host="h1", outcome=Outcome.FAILED, message="\x1b[31mred"))
     command.end(ExitCode.APPLY_FAILED)
     trail.begin("rollback", ["h2"], to=7)
@@ -29,7 +30,7 @@ def test_a_line_says_it_all_and_drives_no_terminal(state: Path, capsys: pytest.C
     assert run(state, "list") == 0
     begun, answered, ended, open_one = capsys.readouterr().out.splitlines()
     assert "push begun" in begun
-    assert "base  2 host(s)  -l gpu" in begun
+    assert "base  2 host(s)  -l gpu  waived: --no-verify" in begun
     assert "h1  failed  \\x1b[31mred" in answered
     assert "of 1  exit 5" in ended
     assert open_one.endswith("to generation 7  1 host(s)  (not ended: it runs, or was killed)")

@@ -1,5 +1,6 @@
 """`fleetbox init` and `fleetbox trust` as typed: exit codes, words, JSON, and no effect when refused."""
 
+import getpass
 import json
 import os
 import subprocess
@@ -299,6 +300,35 @@ def test_catching_up_says_what_is_published_and_what_waits(ready) -> None:
     assert f"change {changes[2]['id']} to team-research waits already" in done.stderr
     ready.ok("trust", "drop", changes[2]["id"], "-y")
     assert "kept, waits for signatures" in ready.ok("trust", "catch-up", "-y")
+
+
+def test_the_audit_trail_shows_who_changed_trust_and_how(machine) -> None:
+    machine.ok("init")
+    old = machine.json("trust", "status")["roles"][0]["keys"][0]["keyid"]
+    machine.ok("trust", "rotate", "root", "-y")
+    new = machine.json("trust", "status")["roles"][0]["keys"][0]["keyid"]
+    machine.ok("trust", "catch-up", "-y")
+    set_up, rotated, *more = machine.ok("audit", "list", "--event", "trust").splitlines()
+    assert "trust published" in set_up
+    assert f"{getpass.getuser()} at " in set_up
+    assert "set up trust  assignment root 1, policy root 1, policy targets 1" in set_up
+    assert "replace key root by a new one, made here" in rotated
+    assert f"policy root is signed by 1 of {new[:12]} (was 1 of {old[:12]})" in rotated
+    assert f"signed by {', '.join(sorted(key[:12] for key in (old, new)))}" in rotated
+    assert "trust caught up" in more[0]
+    assert "10000 versions on  policy snapshot" in more[0]
+    assert "(not ended" not in " ".join([set_up, rotated, *more])
+
+
+def test_what_cannot_be_recorded_changes_nothing(ready) -> None:
+    (ready.state / "audit").write_text("no directory")
+    before = ready.files()
+    for argv in (["rotate", "root"], ["catch-up"]):
+        done = ready.run("trust", *argv, "-y")
+        assert done.returncode == ExitCode.USAGE
+        assert "the audit trail" in done.stderr
+    changed = {path for path, data in ready.files().items() if before.get(path) != data}
+    assert not [path for path in changed if "/metadata/" in path or "/pending/" in path]
 
 
 def test_damage_ends_with_6(ready) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Metadata
 
-from fleetbox.errors import UsageError
+from fleetbox.errors import TrustRefused, UsageError
 from fleetbox.hostside import metadata, paths
 from fleetbox.hostside.bundle import digest_of
-from fleetbox.hostside.release import POLICY_REPOSITORY
+from fleetbox.hostside.release import NUMBER_MAX, POLICY_REPOSITORY
 from fleetbox.hostside.state import locked
 from fleetbox.trust import Trust, Unsigned, catch_up, ceremony
 from fleetbox.trust.authority import SKIP
@@ -97,6 +97,15 @@ def test_what_offline_keys_sign_waits_for_them_each_role_by_itself(empty, tmp_pa
     with empty.opened() as authority:
         versions = {role: authority.policy.version(role) for role in ("targets", "team-default")}
     assert versions == {"targets": 1 + SKIP, "team-default": 1 + SKIP}
+
+
+def test_catching_up_at_the_end_of_the_numbers_leaves_what_still_says_so(trust) -> None:
+    which = released(trust, b"1")
+    trust.raise_generation(NUMBER_MAX - 1)
+    trust.catch_up()
+    assert trust.published().generation == NUMBER_MAX
+    with pytest.raises(TrustRefused, match="no generation above"):
+        trust.assign({HOST: which})
 
 
 def test_a_change_that_skips_is_stale_when_another_was_published_first(trust) -> None:
