@@ -77,6 +77,7 @@ REFUSED = {
     "watchdog": "it is the timer's, and waits for hours if it must",
     "--bundle": "it comes with nothing but a digest that the sender names; a delivery is signed",
     "--not-narrower-than": "a delivery says it itself, signed",
+    "stale": "it is the timer's, and whoever could ask often would only keep the host busy",
     "--keep": "it would remove the generations that people want to go back to",
     "--no-smoke": "it would keep a policy that no sandbox works with",
     "--debug": "tracebacks show paths and values of the host's",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from fleetbox.hostside import paths, small_file, trust_words, ustar
+from fleetbox.hostside import paths, release, small_file, trust_words, ustar
 from fleetbox.hostside.errors import HostError, storage_errors
 from fleetbox.hostside.state import State, check_own, opened, temporary_name
 
@@ -23,6 +23,7 @@ _NAME = os.path.basename(paths.TRUST_METADATA)
 _WORK = ".tmp-"
 _KEPT_MAX = 32 * 1024 * 1024
 _SIZE_MAX = 2 * _KEPT_MAX  # of the tar, which has a header and padding for each file
+TIMESTAMP = "timestamp.json"
 _ROOT = "root.json"  # the client's link to the newest of root_history
 
 Files = dict[str, bytes]
@@ -78,6 +79,18 @@ def stored(state: State, repository: str) -> list[Signed]:
     roots = [_signed(name, data) for name, data in own.items() if "/" in name]
     rest = [_signed(name, data) for name, data in own.items() if "/" not in name]
     return [*sorted(roots, key=lambda root: root.version)[-1:], *rest]
+
+
+def versions(state: State) -> tuple[int, int]:
+    """Which timestamps are stored, of both repositories; 0 where there is none. Every signing raises one."""
+    of = {
+        repository: {signed.name: signed.version for signed in stored(state, repository)}
+        for repository in (release.POLICY_REPOSITORY, release.ASSIGNMENT_REPOSITORY)
+    }
+    return (
+        of[release.POLICY_REPOSITORY].get(TIMESTAMP, 0),
+        of[release.ASSIGNMENT_REPOSITORY].get(TIMESTAMP, 0),
+    )
 
 
 def read_directory(directory: str) -> Files:

@@ -38,6 +38,8 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 TRUST = STATE + "/trust"
 TRUST_METADATA = TRUST + "/metadata.tar"
 FLOOR = STATE + "/floor.json"
+# How long this host has run since, and when it first noticed that signatures were due for too long.
+LOOKS = STATE + "/looks.json"
 # Where that begins: a root file for each repository, installed by the roles.
 ANCHORS = "/etc/fleetbox/trust"
 

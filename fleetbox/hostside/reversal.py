@@ -30,11 +30,15 @@ REASONS = {
     "unconfirmed": "nobody confirmed it in time",
     "rebooted": "the machine was rebooted before anybody had confirmed it",
     "superseded": "another activation came before anybody had confirmed it",
+    "stale": "its signatures had been due for longer than max_stale_days",
 }
 
 
 class Reversal(NamedTuple):
-    """A generation that did not stay. `back_to`: the one that is current instead; None for none."""
+    """A generation that did not stay. `back_to`: the one that is current instead; None for none.
+
+    `reason` is one of `REASONS`; all but `stale` end a trial.
+    """
 
     generation: int
     digest: str
@@ -59,7 +63,10 @@ def settle(places: Places, state: State, *, superseding: bool = False) -> Revers
     now = clock.now(places)
     if trial.is_over(now):
         return reverse(places, state, trial, trial.why_over(now))
-    return reverse(places, state, trial, "superseded") if superseding else None
+    active = generations.current(state)
+    # Killed in the middle of superseding it: nobody may confirm what is not in force any more.
+    gone = active is None or active.number != trial.generation
+    return reverse(places, state, trial, "superseded") if superseding or gone else None
 
 
 def reverse(
@@ -82,11 +89,16 @@ def reverse(
         clock.utc_now(),
         [_short(result) for result in (failed or [])[:_RESULTS_MAX]],
     )
-    with suppress(HostError):  # the host is where it has to be; a full disk only keeps it from being told
-        small_file.write(state, _NAME, done._asdict())
+    tell(state, done)
     said = {name: value for name, value in done._asdict().items() if name != "at"}
     audit.attempt(places, "went_back", **said)
     return done
+
+
+def tell(state: State, done: Reversal) -> None:
+    """Note it for `status`, if that can be: the host is where it has to be, whatever the disk says."""
+    with suppress(HostError):
+        small_file.write(state, _NAME, done._asdict())
 
 
 def keep(places: Places, state: State, trial: Pending) -> None:

@@ -5,7 +5,7 @@ A clock that was set back by years, or a board without a battery, would take exp
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 _UTC = timezone.utc  # noqa: UP017  # Python 3.9 has no datetime.UTC
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -29,3 +29,11 @@ def text(time: datetime) -> str:
 def reference(wall: datetime, issued: str) -> datetime:
     """The time to judge expiry by: the clock's, or that of the newest signed file where that is later."""
     return max(wall, parse(issued)) if issued else wall
+
+
+def after(time: datetime, passed: timedelta) -> datetime:
+    """A time so much later; the last one there is where there is none, as for what never expires."""
+    try:
+        return time + passed
+    except OverflowError:
+        return datetime.max.replace(tzinfo=_UTC)

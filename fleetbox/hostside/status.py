@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from importlib import import_module
 from typing import Any, BinaryIO
 
 from fleetbox.hostside import (
     anchors,
     baseline,
     clock,
+    config,
     floor,
     generations,
+    looks,
     manifest,
     paths,
     pending,
     quarantine,
     reversal,
+    signed_time,
+    staleness,
     store,
 )
 from fleetbox.hostside.clock import Now
@@ -64,12 +67,20 @@ def status(places: Places, _options: Namespace, _stdin: BinaryIO) -> dict[str, A
 
 
 def _trust(places: Places, state: State) -> dict[str, Any] | None:
-    """The floor, and what of the signatures is due; None where this host takes what is unsigned."""
+    """The floor, and what of the signatures is due; None where this host takes what is unsigned.
+
+    `clock`: what this host takes for the time. `noticed`: its time when it first said `too_long`.
+    """
     if not anchors.needed(places):
         return None
-    # Imported here: it brings the TUF client along.
-    stale = import_module("fleetbox.hostside.staleness").staleness(places)
-    return {"floor": floor.load(state).public(), **stale._asdict()}
+    said, seen = staleness.of(places, state), looks.read(state)
+    return {
+        "floor": floor.load(state).public(),
+        **said._asdict(),
+        "max_stale_days": config.load(places).max_stale_days,
+        "clock": signed_time.text(signed_time.now()),
+        "noticed": seen.noticed_at if seen and said.since and seen.due == said.since else None,
+    }
 
 
 def _pending(state: State, now: Now) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from fleetbox.hostside import (
     assigned,
     config,
     floor,
+    looks,
     metadata,
     paths,
     release,
@@ -103,6 +104,8 @@ def verify(places: Places, state: State, sources: Sources, *, wall: datetime | N
         assignment.refresh(now)
         said = _assignment(assignment, host.host_id)
         _check_time(said, now, (policy, assignment))
+        if (policy.version(), assignment.version()) == metadata.versions(state):
+            _check_age(looks.at_least(places, state, low.issued), (policy, assignment))
         low = low.seen(said.issued, _min_release(policy))
         name = release.release_name(said.release)
         target = policy.find(said.release)
@@ -194,6 +197,10 @@ class Repository:
     def first_expiry(self) -> datetime:
         """When the first of the metadata in use expires."""
         return min(signed.expires for signed in self._updater._trusted_set)
+
+    def version(self) -> int:
+        """Of the timestamp in use."""
+        return int(self._updater._trusted_set.timestamp.version)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -294,6 +301,20 @@ def _check_time(said: Assignment, now: datetime, repositories: Iterable[Reposito
             "expired",
             f"the assignment was issued at {said.issued}; what came with it expired at"
             f" {signed_time.text(first)}",
+        )
+
+
+def _check_age(at_least: str, repositories: Iterable[Repository]) -> None:
+    """What this host has had before has aged while it ran, wherever its clock was set to.
+
+    Newer signatures are judged by the clock: a count that went wrong must not keep out what would end it.
+    """
+    first = min(repository.first_expiry() for repository in repositories)
+    if at_least and signed_time.parse(at_least) >= first:
+        raise trust_words.refused(
+            "expired",
+            f"nothing was signed since the last delivery, and that expired at {signed_time.text(first)}; by"
+            f" the time that this host has run it is {at_least}, whatever its clock says",
         )
 
 

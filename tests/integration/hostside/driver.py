@@ -9,6 +9,8 @@ STOP   `step:NAME`  SIGKILL when that step is reached
 SMOKE  what every critical check answers: a status; or how the probes fail: `crash`, `bug`; or
        `fill:DIR`, which uses up every inode and byte of that disk and then fails
 
+With TIME in the environment, `WALL SECONDS`, it is that time by the clock, so many seconds after the boot.
+
 The doors it uses are Python's own (an attribute of a module, an audit hook): the program has none.
 """
 
@@ -23,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from fleetbox.hostside import steps
+from fleetbox.hostside import clock, signed_time, steps
 from fleetbox.hostside.__main__ import main
 from fleetbox.hostside.paths import Places
 from fleetbox.hostside.steps import Step
@@ -129,10 +131,20 @@ def answer_smoke(status: str) -> None:
     sys.modules[probes.__name__] = probes
 
 
+def stop_the_clock(wall: str, since_boot: str) -> None:
+    time = signed_time.parse(wall)
+    now = clock.now
+    clock.now = lambda places: now(places)._replace(since_boot=float(since_boot), wall=wall)
+    clock.utc_now = lambda: wall
+    signed_time.now = lambda: time
+
+
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
     stop, status, root, *argv = sys.argv[1:]
     answer_smoke(status)
+    if "TIME" in os.environ:
+        stop_the_clock(*os.environ["TIME"].split(" "))
     kind, _, where = stop.partition(":")
     if kind == "step":
         stop_at_step(where)

@@ -6,6 +6,7 @@ library's tarfile unpacks it.
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -48,8 +49,9 @@ class HostTree:
         stop: str = "none",
         smoke: str = "pass",
         under: Sequence[str] = (),
+        at: str = "",
     ) -> Ended:
-        """Run a verb; `under` is a command that runs it, such as strace."""
+        """Run a verb; `under` is a command that runs it, such as strace. `at`: the driver's TIME."""
         words = [
             *under,
             sys.executable,
@@ -60,7 +62,15 @@ class HostTree:
             str(self.root),
             *argv,
         ]
-        done = subprocess.run(words, input=stdin, capture_output=True, check=False, cwd=REPO, timeout=60)
+        done = subprocess.run(
+            words,
+            input=stdin,
+            capture_output=True,
+            check=False,
+            cwd=REPO,
+            timeout=60,
+            env={**os.environ, **({"TIME": at} if at else {})},
+        )
         answer = json.loads(done.stdout) if done.stdout else {}
         return Ended(done.returncode, answer, done.stderr.decode().splitlines())
 

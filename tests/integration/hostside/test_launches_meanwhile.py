@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from fleetbox.bundle import Bundle
-from tests.integration.hostside.trials import ASK, NEW, OLD, VIEWS, activate, ask, must_go_back
+from tests.integration.hostside.trials import (
+    ASK,
+    NEW,
+    OLD,
+    VIEWS,
+    activate,
+    an_hour_passes,
+    ask,
+    due_since_2001,
+    must_go_back,
+)
 from tests.support.hosts.lab import Lab
 from tests.support.hosts.spec import HostSpec
 from tests.support.provision import WORKSPACE, Provisioned, provisioned
@@ -52,6 +62,29 @@ def flip(box: Provisioned) -> int:
 def confirmed(box: Provisioned, built: Bundle) -> None:
     trial = activate(box.host, built, "--confirm-within", "60")
     ask(box.host, "confirm", str(trial["generation"]), trial["pending"]["nonce"])
+
+
+def test_every_launch_while_a_host_goes_to_the_baseline_has_the_policy_or_the_baseline(
+    box: Provisioned, tmp_path: Path
+) -> None:
+    """Whose environment has no WHICH, and whose workspace has no content."""
+    one = box.command("sh", "-c", 'if [ -r ask.py ]; then echo "$WHICH"; else echo "strict $WHICH"; fi')
+    loop = box.host.ssh_argv(["sh", "-c", OFTEN, "launches", *one])
+    activate(box.host, OLD)
+    with subprocess.Popen(loop, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as launches:
+        went = 0
+        while launches.poll() is None:
+            with due_since_2001(box.host, tmp_path / str(went)):
+                ask(box.host, "stale")
+                an_hour_passes(box.host)
+                assert ask(box.host, "stale")["reversal"]["reason"] == "stale"
+            confirmed(box, OLD)
+            went += 1
+        said, problems = launches.communicate()
+    seen = said.splitlines()
+    assert set(seen) == {"old", "strict "}, problems
+    assert len(seen) == LAUNCHES
+    assert went > 1
 
 
 def test_a_workload_keeps_what_it_was_started_with_after_confirmation_and_gc(box: Provisioned) -> None:

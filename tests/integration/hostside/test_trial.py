@@ -198,6 +198,18 @@ def test_a_second_controller_takes_over_and_the_first_is_told(host: HostTree, ol
     assert (done.code, host.enforces(old)) == (0, True), "what nobody confirmed is not gone back to"
 
 
+def test_a_second_controller_that_is_killed_on_the_way_leaves_nothing_to_confirm(
+    host: HostTree, old: Built, new: Built
+) -> None:
+    number, nonce = on_trial(host, new)
+    assert host.activate(host.fall_back_to(), stop="step:SWITCHED_BACK").code == KILLED
+    assert host.enforces(old)
+    assert pending(host)
+    refused(host.run("confirm", number, nonce), "superseded")
+    assert settled(host)
+    assert host.enforces(old)
+
+
 def test_the_nonce_is_for_root_alone(host: HostTree, new: Built) -> None:
     _, nonce = on_trial(host, new)
     assert (host.state / "pending.json").stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,6 @@
-"""The watchdog of hosts with systemd: whatever becomes of it or of its units, a host goes back."""
+"""The watchdog of hosts with systemd: whatever becomes of it or of its units, a host goes back. And the timer
+that looks for signatures which are due.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +11,12 @@ from fleetbox.hostside import paths
 from tests.integration.hostside.trials import (
     FOREVER,
     OLD,
+    STALE_UNITS,
     UNITS,
     activate,
+    an_hour_passes,
     ask,
+    due_since_2001,
     eventually,
     install_units,
     must_go_back,
@@ -26,6 +31,7 @@ from tests.support.provision import provisioned
 pytestmark = pytest.mark.host
 
 PATH, SERVICE = UNITS
+TIMER, STALE = STALE_UNITS
 SUITES = ("bullseye", "bookworm", "trixie")
 
 
@@ -53,7 +59,7 @@ def show(host: Host, field: str) -> str:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_systemd_finds_nothing_wrong_with_the_units(hosts: dict[str, Host], suite: str) -> None:
-    files = [f"/etc/systemd/system/{unit}" for unit in UNITS]
+    files = [f"/etc/systemd/system/{unit}" for unit in (*UNITS, *STALE_UNITS)]
     done = hosts[suite].exec(["systemd-analyze", "verify", "--man=no", *files], check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
@@ -134,8 +140,9 @@ def test_a_host_without_the_program_keeps_trying_and_does_not_spin(host: Host) -
 
 
 def test_the_watchdog_writes_where_it_must_and_nowhere_else(host: Host) -> None:
-    """As the unit, hardened: the audit trail beside the state."""
-    settings = [line for line in _settings(host) if not line.startswith(("Type", "Exec", "Restart"))]
+    """As the units, hardened: the audit trail beside the state."""
+    assert _hardening(host, SERVICE) == _hardening(host, STALE)
+    settings = _hardening(host, SERVICE)
     words = [word for setting in settings for word in ("-p", setting)]
     trail = "install -d -m 0750 /var/log/fleetbox/audit && touch /var/log/fleetbox/audit/tried"
     for script, ended in ((trail, 0), ("touch /var/lib/fleetbox/tried", 0), ("touch /etc/tried", 1)):
@@ -145,6 +152,57 @@ def test_the_watchdog_writes_where_it_must_and_nowhere_else(host: Host) -> None:
     host.exec(["rm", "/var/log/fleetbox/audit/tried", "/var/lib/fleetbox/tried"])
 
 
-def _settings(host: Host) -> list[str]:
-    text = host.get(f"/etc/systemd/system/{SERVICE}").decode()
-    return [line for line in text.partition("[Service]\n")[2].splitlines() if line and line[0] != "#"]
+def _hardening(host: Host, service: str) -> list[str]:
+    """What of a service's settings is not about starting it."""
+    text = host.get(f"/etc/systemd/system/{service}").decode()
+    lines = [line for line in text.partition("[Service]\n")[2].splitlines() if line and line[0] != "#"]
+    return [line for line in lines if not line.startswith(("Type", "Exec", "Restart", "Timeout"))]
+
+
+# -- signatures that are due ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_two_looks_an_hour_apart_lead_to_the_baseline(
+    hosts: dict[str, Host], suite: str, tmp_path: Path
+) -> None:
+    host = hosts[suite]
+    activate(host, OLD)
+    with due_since_2001(host, tmp_path):
+        host.exec(["systemctl", "start", STALE])
+        said = ask(host, "status")
+        assert (said["digest"], said["trust"]["too_long"]) == (OLD.digest, True)
+        journal = host.exec(["journalctl", "--no-pager", "--output=cat", f"--unit={STALE}"]).stdout
+        assert b"clock says" in journal
+        an_hour_passes(host)
+        host.exec(["systemctl", "start", STALE])
+        said = ask(host, "status")
+        assert (said["baseline"], said["last_reversal"]["reason"]) == (True, "stale")
+    activate(host, OLD)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_timer_looks_after_boot_and_every_hour(hosts: dict[str, Host], suite: str) -> None:
+    """This host was started long ago for its systemd: what is due since boot is due now."""
+    host = hosts[suite]
+    host.exec(["systemctl", "enable", "--now", TIMER])
+    timers = host.exec(["systemctl", "show", "--value", "-p", "TimersMonotonic", TIMER]).stdout.decode()
+    assert ("OnUnitActiveUSec=1h" in timers, "OnBootUSec=5min" in timers) == (True, True), timers
+    host.exec(["systemctl", "start", STALE])
+    eventually(lambda: next_look(host) != "infinity", "the timer does not wait for anything")
+
+
+def next_look(host: Host) -> str:
+    shown = host.exec(["systemctl", "show", "--value", "-p", "NextElapseUSecMonotonic", TIMER]).stdout
+    return shown.decode().strip()
+
+
+def test_a_look_that_fails_is_seen_and_tried_again(host: Host, tmp_path: Path) -> None:
+    with due_since_2001(host, tmp_path):
+        host.put(paths.FLOOR, b"{")
+        host.exec(["systemctl", "start", STALE], check=False)
+        assert host.exec(["systemctl", "is-failed", STALE]).stdout == b"failed\n"
+        assert ask(host, "status")["error"]["code"] == "floor_damaged"
+        host.exec(["rm", paths.FLOOR])
+        host.exec(["systemctl", "start", STALE])
+        assert host.exec(["systemctl", "is-failed", STALE], check=False).stdout == b"inactive\n"

@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from fleetbox.bundle import Bundle
 from fleetbox.hostside import paths
 from tests.support.hosts.host import Host
 from tests.support.provision import compiled
+from tests.support.signed import Fleet, TrustingHost
 
 REPO = Path(__file__).resolve().parents[3]
 UNITS = ("fleetbox-watchdog.path", "fleetbox-watchdog.service")
+STALE_UNITS = ("fleetbox-stale.timer", "fleetbox-stale.service")
 FOREVER = "100000"
 # Two files of a generation, the launch plan and the filter: half of one and half of the other would show.
 OLD = compiled({"main": "environment: {set: {WHICH: old}}\nprocess: {unix_sockets: none}\n"})
@@ -79,7 +83,7 @@ def has_gone_back(host: Host, reason: str = "unconfirmed") -> None:
 
 def install_units(host: Host) -> None:
     """What role hostside does with systemd."""
-    for unit in UNITS:
+    for unit in (*UNITS, *STALE_UNITS):
         host.put(f"/etc/systemd/system/{unit}", (REPO / "roles/hostside/files" / unit).read_bytes())
     host.exec(["systemctl", "daemon-reload"])
     host.exec(["systemctl", "enable", "--now", UNITS[0]])
@@ -93,3 +97,31 @@ def cron_command() -> str:
     when, account, command = line.split(" ", 2)
     assert (when, account) == ("@reboot", "root")
     return str(command)
+
+
+@contextmanager
+def due_since_2001(host: Host, folder: Path) -> Iterator[None]:
+    """What `host` enforces was vouched for by signatures that ran out in 2001, and it keeps it for a day."""
+    fleet = Fleet()
+    for repository in (fleet.policy, fleet.assignment):
+        for role in ("targets", "snapshot", "timestamp"):
+            repository.expire(role, datetime(2001, 1, 1, tzinfo=UTC))
+    sent = fleet.assign(fleet.release(5), 1, issued="2000-01-01T00:00:00Z")
+    signed = TrustingHost(folder / "signed", fleet)
+    signed.take(sent, wall=datetime(2000, 1, 2, tzinfo=UTC))
+    before = host.exec(["cat", paths.HOST_CONFIG], check=False).stdout
+    config = json.loads(before) if before else {}
+    host.put(paths.HOST_CONFIG, json.dumps({**config, "max_stale_days": 1}).encode())
+    seen = {paths.FLOOR: "floor.json", paths.TRUST_METADATA: "trust/metadata.tar"}
+    for path, name in seen.items():
+        host.put(path, (signed.state / name).read_bytes())
+    yield
+    host.exec(["rm", "-rf", paths.FLOOR, paths.TRUST, paths.LOOKS, paths.HOST_CONFIG])
+    if before:
+        host.put(paths.HOST_CONFIG, before)
+
+
+def an_hour_passes(host: Host) -> None:
+    """Of what `host` has run since its last look."""
+    fields = json.loads(host.get(paths.LOOKS))
+    host.put(paths.LOOKS, json.dumps({**fields, "ran": fields["ran"] + 3600.0}).encode())

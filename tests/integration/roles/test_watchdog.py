@@ -1,4 +1,4 @@
-"""Role `hostside` and the watchdog: units where systemd runs, a line for cron where it does not."""
+"""Role `hostside`, its watchdog and its looks at signatures: units with systemd, lines for cron without."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from tests.support.hosts.spec import HostSpec
 pytestmark = pytest.mark.host
 
 ROLE = ("site.yml", "--tags", "hostside")
-UNITS = ("/etc/systemd/system/fleetbox-watchdog.path", "/etc/systemd/system/fleetbox-watchdog.service")
+UNITS = tuple(
+    f"/etc/systemd/system/fleetbox-{unit}"
+    for unit in ("watchdog.path", "watchdog.service", "stale.timer", "stale.service")
+)
 CRON = "/etc/cron.d/fleetbox-watchdog"
+CRON_STALE = "/etc/cron.d/fleetbox-stale"
 
 
 @dataclass(frozen=True)
@@ -59,16 +63,15 @@ def test_a_second_run_changes_nothing(done: Done) -> None:
 
 def test_systemd_watches_now_and_after_the_next_boot(done: Done) -> None:
     for question in ("is-active", "is-enabled"):
-        done.units.exec(["systemctl", question, "fleetbox-watchdog.path"])
-    assert modes(done.units, *UNITS) == ["root:root 644"] * 2
-    assert modes(done.units, CRON) == [], "one watchdog is enough"
+        done.units.exec(["systemctl", question, "fleetbox-watchdog.path", "fleetbox-stale.timer"])
+    assert modes(done.units, *UNITS) == ["root:root 644"] * 4
+    assert modes(done.units, CRON, CRON_STALE) == [], "one watchdog is enough"
 
 
 def test_without_systemd_cron_goes_back_at_boot(done: Done) -> None:
     assert modes(done.cron, CRON) == ["root:root 644"]
     assert modes(done.cron, *UNITS) == []
-    [line] = [line for line in done.cron.get(CRON).decode().splitlines() if not line.startswith("#")]
-    when, account, command = line.split(" ", 2)
+    when, account, command = only_line(done.cron, CRON).split(" ", 2)
     assert (when, account) == ("@reboot", "root")
     assert done.cron.exec(["sh", "-c", command]).stdout == b""
     done.cron.exec(["install", "-d", paths.STATE])
@@ -76,14 +79,34 @@ def test_without_systemd_cron_goes_back_at_boot(done: Done) -> None:
     assert b'"reversal"' in done.cron.exec(["sh", "-c", command]).stdout, "the program has looked"
 
 
+def test_without_systemd_cron_looks_at_signatures_every_hour_and_says_nothing_while_all_is_well(
+    done: Done,
+) -> None:
+    assert modes(done.cron, CRON_STALE) == ["root:root 644"]
+    minute, *others, account, command = only_line(done.cron, CRON_STALE).split(" ", 6)
+    assert (int(minute) in range(60), others, account) == (True, ["*"] * 4, "root")
+    looked = done.cron.exec(["sh", "-c", command])
+    assert looked.stdout + looked.stderr == b""
+    done.cron.put(paths.HOST_CONFIG, b"{")
+    told = done.cron.exec(["sh", "-c", command], check=False)
+    assert (told.returncode, b"host.json" in told.stderr) == (5, True), "cron sends it to root"
+    done.cron.exec(["rm", paths.HOST_CONFIG])
+
+
 def test_uninstalling_leaves_no_unit_and_no_line(done: Done) -> None:
     hosts = [done.units, done.cron]
     removed = play(done.lab, hosts, "playbooks/uninstall.yml", "--tags", "hostside")
     assert all(removed.ended_well(host) for host in hosts), removed.output
-    assert modes(done.units, *UNITS) + modes(done.cron, CRON) == []
+    assert modes(done.units, *UNITS) + modes(done.cron, CRON, CRON_STALE) == []
     for unit in UNITS:
         show = ["systemctl", "show", "--value", "-p", "LoadState", unit.rpartition("/")[2]]
         assert done.units.exec(show).stdout == b"not-found\n", "systemd still knows it"
+
+
+def only_line(host: Host, file: str) -> str:
+    """The one line that is no comment."""
+    [line] = [line for line in host.get(file).decode().splitlines() if not line.startswith("#")]
+    return line
 
 
 def modes(host: Host, *files: str) -> list[str]:

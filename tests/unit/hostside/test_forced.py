@@ -96,6 +96,7 @@ def test_what_is_allowed_is_taken_word_for_word_with_sudo_or_without(command: st
         f"{PROGRAM} gc --keep 2",
         f"{PROGRAM} watchdog --once",
         f"{PROGRAM} activate --delivery -" + " --clear-quarantine" * 3,
+        f"{PROGRAM} stale",
         f"{PROGRAM} confirm 1",
         f"{PROGRAM} confirm 1 short",
         "fleetbox-host status",
