@@ -105,6 +105,7 @@ def test_the_first_look_names_the_clock_and_what_to_do(host: StaleHost) -> None:
     done = host.look(YEARS_AHEAD)
     assert did_nothing(done)
     assert done.answer["believed_in_s"] == 3600
+    assert (host.state / "store" / host.baseline.hex).is_dir(), "at hand, should there be no room later"
     [words] = [line for line in done.steps if line.startswith("fleetbox-host:")]
     assert "clock says 2037-11-04T02:00:00Z" in words
     assert "date -u" in words

@@ -144,6 +144,33 @@ def test_a_release_below_the_floor_is_neither_assigned_nor_gone_back_to(fleet: F
     assert fleet.current() == before
 
 
+def test_a_push_leads_out_of_the_baseline_of_signatures_that_ran_out(fleet: Fleet) -> None:
+    """The very same policy, whose generation the host has had before: `fleetbox trust refresh` is enough."""
+    assert fleet.push(OFFLINE, *ONE)[0] == 0
+    config = fleet.plain.get(paths.HOST_CONFIG)
+    fleet.plain.put(paths.HOST_CONFIG, json.dumps({**json.loads(config), "max_stale_days": 1}).encode())
+    try:
+        for days in (30, 1):
+            host_says(fleet, "stale")
+            looks = json.loads(fleet.plain.get(paths.LOOKS))
+            fleet.plain.put(paths.LOOKS, json.dumps({**looks, "ran": looks["ran"] + days * 86400.0}).encode())
+        host_says(fleet, "stale")
+        said = status(fleet)
+        assert (said["baseline"], said["last_reversal"]["reason"]) == (True, "stale")
+        assert said["trust"]["by_clock"] is False
+        code, hosts = fleet.ask("push-policy", OFFLINE, "--check", *ONE)
+        assert hosts["plain"]["outcome"] == "would_activate"
+        assert fleet.fleetbox("trust", "refresh").returncode == 0
+        code, hosts = fleet.push(OFFLINE, *ONE)
+        assert (code, hosts["plain"]["outcome"]) == (0, "activated"), hosts
+        said = status(fleet)
+        assert (said["default_policy"], said["trust"]["stale"]) == ("offline", False)
+        assert host_says(fleet, "stale") == (0, "")
+        assert status(fleet)["default_policy"] == "offline"
+    finally:
+        fleet.plain.put(paths.HOST_CONFIG, config)
+
+
 def test_a_host_without_anchors_refuses_what_it_cannot_verify(fleet: Fleet) -> None:
     fleet.small.exec(["mv", paths.ANCHORS, f"{paths.ANCHORS}.away"])
     try:
