@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -120,6 +121,24 @@ def test_two_pushes_at_once_leave_one_whole_generation_and_nothing_on_trial(
             pool.map(lambda file: fleet.push(file, "-l", "plain", "--no-verify"), (wider(tmp_path), OFFLINE))
         )
     assert sorted(code for code, _ in pushes) in ([0, 0], [0, 7]), pushes
+    answer = status(fleet)
+    assert answer["pending"] is None
+    assert answer["default_policy"] in ("base", "offline")
+
+
+def test_two_control_machines_at_once_leave_one_whole_generation_and_nothing_on_trial(
+    fleet: Fleet, start: str, tmp_path: Path
+) -> None:
+    """Both sign with the same keys, which docs/trust.md forbids: what one says is old for who saw both."""
+    standby = {"FLEETBOX_STATE_DIR": str(tmp_path / "standby")}
+    shutil.copytree(fleet.folder / "state", standby["FLEETBOX_STATE_DIR"])
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(fleet.push, wider(tmp_path), "-l", "plain", "--no-verify")
+        other = pool.submit(fleet.push, OFFLINE, "-l", "plain", "--no-verify", **standby)
+        codes = {one.result()[0], other.result()[0]}
+    assert fleet.fleetbox("trust", "catch-up", "-y").returncode == 0
+    assert 0 in codes, (one.result(), other.result())
+    assert codes <= {0, 6, 7}, (one.result(), other.result())
     answer = status(fleet)
     assert answer["pending"] is None
     assert answer["default_policy"] in ("base", "offline")
