@@ -111,14 +111,10 @@ def keep(places: Places, state: State, trial: Pending) -> None:
 
 def tidy(state: State, trial: Pending, active: int | None) -> None:
     """Remove what only the trial needed, or leave that to the next verb; `active` is current now."""
-    made = {trial.generation}
-    if trial.fallback is not None and trial.fallback > trial.generation:
-        made.add(trial.fallback)  # the baseline, made for this trial
     with suppress(HostError, OSError):
-        for number in sorted(made):
-            if number != active:
-                generations.forget(state, number)
-        generations.sweep(state)
+        if trial.generation != active:
+            generations.forget(state, trial.generation)
+        generations.sweep(state)  # with it a baseline that was made for the trial and is not needed
 
 
 def last(state: State) -> dict[str, Any] | None:

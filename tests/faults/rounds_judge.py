@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fleetbox.hostside import baseline
-from tests.integration.hostside.host import HostTree, members
+from tests.integration.hostside.host import HostTree, files_below, members
 from tests.support import bundles
 from tests.support.bundles import Built
 
@@ -254,7 +254,7 @@ class World:
         generations = {int(path.name): path.readlink().name for path in self._state.glob("generations/*")}
         for entry in self._state.glob("store/*"):
             if _ENTRY.fullmatch(entry.name):
-                self._legal(_files(entry) == _CONTENT.get(entry.name), f"{entry.name} is not whole")
+                self._legal(files_below(entry) == _CONTENT.get(entry.name), f"{entry.name} is not whole")
         trial = self._trial()
         if trial:
             way_back = trial.fallback is None or trial.fallback in generations
@@ -286,7 +286,7 @@ class World:
             self._legal(pointer is not None, f"current points to {target}")
             assert pointer
             content = Path(_link(self._state / target)).name
-            if content and _files(self._state / "store" / content) == _CONTENT.get(content):
+            if content and files_below(self._state / "store" / content) == _CONTENT.get(content):
                 return content, int(pointer[1])
             self._legal(_link(self._state / "current") != target, f"{target}, {content!r:.10}, is not whole")
         return "", None
@@ -309,12 +309,6 @@ def _link(path: Path) -> str:
         return str(path.readlink())
     except FileNotFoundError:
         return ""
-
-
-def _files(directory: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
-    }
 
 
 def _stored(state: Path) -> set[str]:

@@ -82,6 +82,7 @@ def prepared(verb: str, host: HostTree) -> Case:
     answer = host.activate(new, "--confirm-within", "1000").answer
     if verb == "confirm":
         return Case(("confirm", str(answer["generation"]), answer["pending"]["nonce"]), new, new)
+    assert host.run("gc").code == 0  # another verb has come in between
     host.boot("second")
     return Case(("watchdog", "--once"), new, old)
 

@@ -104,9 +104,7 @@ class HostTree:
         if not pointer.is_symlink():
             assert not pointer.exists()
             return None
-        files = (path for path in pointer.rglob("*") if path.is_file())
-        content = {str(path.relative_to(pointer)): path.read_bytes() for path in files}
-        return str(pointer.readlink()), content
+        return str(pointer.readlink()), files_below(pointer)
 
     def enforces(self, built: Built | None) -> bool:
         """Whether `current` is exactly this bundle, whole; for None, that there is none."""
@@ -122,6 +120,12 @@ class HostTree:
     def numbers(self) -> list[int]:
         """The generations that exist."""
         return sorted(int(path.name) for path in self.state.glob("generations/*"))
+
+
+def files_below(directory: Path) -> dict[str, bytes]:
+    """Every file there, by its path relative to it."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def members(built: Built) -> dict[str, bytes]:

@@ -1,13 +1,15 @@
 """SIGKILL at every step and before every change of the file system: what remains is the old or the new."""
 
 import itertools
+import os
 import shutil
 import signal
 
 import pytest
 
 from fleetbox.hostside.steps import ACTIVATION, REVERSAL, Step
-from tests.integration.hostside.host import HostTree, members
+from tests.integration.hostside.host import HostTree, files_below, members
+from tests.support import bundles
 from tests.support.bundles import Built
 
 KILLED = -signal.SIGKILL
@@ -122,3 +124,37 @@ def test_numbers_of_killed_generations_are_not_used_again(host: HostTree, old: B
         assert host.activate(new, stop="step:GENERATION_SYNCED").code == KILLED
     assert host.activate(new).answer["generation"] == 5
     assert host.numbers() == [1, 5]
+
+
+@pytest.mark.parametrize("verb", ["confirm", "watchdog", "gc"])
+def test_killed_before_every_change_of_the_end_of_a_narrowing(
+    host: HostTree, old: Built, new: Built, verb: str
+) -> None:
+    """The baseline to go back to stays until nobody can go back to it, and no bundle is there by half."""
+    template = HostTree(host.root / "template")
+    template.boot("first")
+    unneeded = bundles.build("unneeded", ("second",))
+    assert template.activate(old).code == 0
+    assert template.run("stage", unneeded.digest, stdin=unneeded.tar).code == 0
+    os.utime(template.state / "store" / unneeded.hex, (0, 0))
+    trial = template.activate(new, "--confirm-within", "100000", narrows=True).answer
+    if verb == "watchdog":
+        template.boot("second")
+    confirm = ("confirm", str(trial["generation"]), trial["pending"]["nonce"])
+    words = {"confirm": confirm, "watchdog": ("watchdog", "--once"), "gc": ("gc", "--keep", "2")}[verb]
+    base = host.fall_back_to()
+    whole = {built.hex: members(built) for built in (old, new, base, unneeded)}
+    for number in itertools.count(1):
+        copy = HostTree(host.root / str(number))
+        shutil.copytree(template.root, copy.root, symlinks=True, dirs_exist_ok=True)
+        code = copy.run(*words, stop=f"call:{number}").code
+        for entry in copy.state.glob("store/[!.]*"):
+            assert files_below(entry) == whole[entry.name]
+        copy.boot("third")
+        assert copy.run("watchdog", "--once").code == 0
+        confirmed = verb == "confirm" and not copy.enforces(base)
+        assert copy.enforces(new if confirmed else base), copy.current()
+        assert not (copy.state / "pending.json").exists()
+        if code != KILLED:
+            assert (code, confirmed) == (0, verb == "confirm")
+            return

@@ -1,5 +1,6 @@
 """A generation on trial: who confirms it, what ends it, and where the host goes back to."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.hostside.host import REPO, Ended, HostTree
+from tests.support import bundles
 from tests.support.bundles import Built
 
 KILLED = -signal.SIGKILL
@@ -138,6 +140,38 @@ def test_the_watchdog_ends_when_the_generation_is_confirmed(host: HostTree, new:
     assert host.enforces(new)
 
 
+def test_a_watchdog_that_cannot_go_back_tries_again(host: HostTree, old: Built, new: Built) -> None:
+    on_trial(host, new)
+    age(host)
+    host.state.chmod(0o777)
+    argv = [sys.executable, "-m", "tests.integration.hostside.driver", "none", "pass", str(host.root)]
+    with subprocess.Popen(
+        [*argv, "watchdog"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPO
+    ) as watchdog:
+        assert watchdog.stderr
+        assert b"cannot go back yet" in watchdog.stderr.readline()
+        host.state.chmod(0o755)
+        out, _ = watchdog.communicate(timeout=60)
+    assert json.loads(out)["reversal"]["reason"] == "unconfirmed"
+    assert host.enforces(old)
+
+
+def test_while_another_run_is_at_work_the_watchdog_leaves_the_end_to_it(host: HostTree, new: Built) -> None:
+    on_trial(host, new)
+    age(host)
+    with (host.state / "lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = host.run("watchdog", "--once")
+    assert (done.code, done.answer["changed"]) == (0, False)
+    assert pending(host)
+
+
+def test_the_time_to_confirm_begins_when_the_checks_have_passed(host: HostTree, new: Built) -> None:
+    on_trial(host, new, within="60")
+    said = json.loads((host.state / "pending.json").read_bytes())
+    assert said["until"] > said["since"] + 60
+
+
 @pytest.mark.parametrize("who", ["watchdog", "confirm", "activate"])
 def test_after_a_reboot_nobody_confirms(host: HostTree, old: Built, new: Built, who: str) -> None:
     number, nonce = on_trial(host, new)
@@ -243,6 +277,7 @@ def test_where_access_is_taken_away_failing_leads_to_the_strictest_baseline(
     assert host.enforces(host.fall_back_to())
     assert host.run("status").answer["baseline"] is True
     assert settled(host)
+    assert host.numbers() == [1, 3], "what failed could be rolled back to"
 
 
 def test_a_narrowing_that_nobody_confirms_leads_to_the_strictest_baseline_too(
@@ -261,6 +296,28 @@ def test_a_narrowing_that_is_killed_before_its_checks_leads_there_too(host: Host
     assert host.enforces(new)
     assert host.run("watchdog").answer["reversal"]["reason"] == "interrupted"
     assert host.enforces(host.fall_back_to())
+
+
+@pytest.mark.parametrize("step", ["SWITCHED", "SMOKE_DONE"])
+def test_killed_before_its_checks_have_passed_it_is_not_waited_for(
+    host: HostTree, old: Built, new: Built, step: str
+) -> None:
+    """However long a confirmation may take: nobody has been told the nonce."""
+    assert host.activate(new, "--confirm-within", FOREVER, stop=f"step:{step}").code == KILLED
+    assert host.enforces(new)
+    assert host.run("watchdog", "--once").answer["reversal"]["reason"] == "interrupted"
+    assert host.enforces(old)
+    assert settled(host)
+
+
+def test_what_is_refused_takes_nobodys_trial_away(host: HostTree, old: Built, new: Built) -> None:
+    other = bundles.build("other")
+    host.activate(other, smoke="fail")
+    number, nonce = on_trial(host, new)
+    refused(host.activate(other), "quarantined")
+    refused(host.run("activate", "sha256:" + "0" * 64), "not_staged")
+    assert host.enforces(new)
+    assert host.run("confirm", number, nonce).code == 0
 
 
 def test_killed_before_the_switch_nothing_was_tried_and_nothing_is_taken_away(
