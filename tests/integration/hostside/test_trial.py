@@ -115,25 +115,27 @@ def test_a_lost_confirmation_says_nothing_of_the_bundle_which_may_be_tried_again
     assert host.enforces(new)
 
 
+def watching(host: HostTree) -> subprocess.Popen[bytes]:
+    """Verb `watchdog`, which waits."""
+    argv = [sys.executable, "-m", "tests.integration.hostside.driver", "none", "pass", str(host.root)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*argv, "watchdog"], stdout=pipe, stderr=pipe, cwd=REPO)
+
+
 def test_the_watchdog_waits_and_goes_back_by_itself(host: HostTree, old: Built, new: Built) -> None:
-    on_trial(host, new, within="1")
-    done = host.run("watchdog")
-    assert done.answer["reversal"]["reason"] == "unconfirmed"
+    on_trial(host, new)
+    with watching(host) as watchdog:
+        with pytest.raises(subprocess.TimeoutExpired):
+            watchdog.wait(timeout=3)
+        age(host)
+        out, _ = watchdog.communicate(timeout=60)
+    assert json.loads(out)["reversal"]["reason"] == "unconfirmed"
     assert host.enforces(old)
 
 
 def test_the_watchdog_ends_when_the_generation_is_confirmed(host: HostTree, new: Built) -> None:
     number, nonce = on_trial(host, new)
-    argv = [
-        sys.executable,
-        "-m",
-        "tests.integration.hostside.driver",
-        "none",
-        "pass",
-        str(host.root),
-        "watchdog",
-    ]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPO) as watchdog:
+    with watching(host) as watchdog:
         assert host.run("confirm", number, nonce).code == 0
         out, _ = watchdog.communicate(timeout=60)
     assert json.loads(out) == {"schema_version": 1, "changed": False, "reversal": None}
@@ -144,10 +146,7 @@ def test_a_watchdog_that_cannot_go_back_tries_again(host: HostTree, old: Built, 
     on_trial(host, new)
     age(host)
     host.state.chmod(0o777)
-    argv = [sys.executable, "-m", "tests.integration.hostside.driver", "none", "pass", str(host.root)]
-    with subprocess.Popen(
-        [*argv, "watchdog"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPO
-    ) as watchdog:
+    with watching(host) as watchdog:
         assert watchdog.stderr
         assert b"cannot go back yet" in watchdog.stderr.readline()
         host.state.chmod(0o755)

@@ -13,12 +13,26 @@ import pytest
 
 from fleetbox.hostside import delivery, signed_time, ustar
 from fleetbox.hostside.delivery import Delivery
+from fleetbox.hostside.errors import Exit
 from fleetbox.hostside.floor import Floor
+from fleetbox.hostside.steps import Step
 from tests.integration.hostside import trust_driver
-from tests.integration.hostside.host import REPO
+from tests.integration.hostside.host import REPO, HostTree
 from tests.support.signed import NOW, Fleet, TrustingHost
 
 KILLED = -signal.SIGKILL
+ACTIVATE = f"""
+import sys
+from fleetbox.hostside import signed_time
+from fleetbox.hostside.__main__ import main
+from fleetbox.hostside.paths import Places
+from tests.integration.hostside import driver
+stop, root = sys.argv[1:]
+signed_time.now = lambda: signed_time.parse({signed_time.text(NOW)!r})
+driver.answer_smoke("pass")
+driver.stop_at_step(stop)
+sys.exit(main(["activate", "--delivery", "-"], places=Places(root)))
+"""
 
 
 @pytest.fixture
@@ -89,6 +103,30 @@ def test_killed_before_every_change_of_the_first_delivery(root: Path) -> None:
         assert host.floor().generation in (0, 3)
         assert host.take(sent).generation == 3
         assert [name for name in host.held() if "/." in f"/{name}"] == []
+
+
+def activate(root: Path, sent: Delivery, stop: str = "") -> int:
+    """Verb `activate`, as a push has it, at the time of the fleet; killed at step `stop`."""
+    argv = [sys.executable, "-B", "-c", ACTIVATE, stop, str(root)]
+    done = subprocess.run(
+        argv, input=delivery.write(sent), capture_output=True, check=False, cwd=REPO, timeout=60
+    )
+    return done.returncode
+
+
+@pytest.mark.parametrize("step", [Step.VALIDATED, Step.PENDING_WRITTEN, Step.SWITCHED, Step.CONFIRMED, None])
+def test_nothing_is_enforced_that_older_assignments_could_undo(root: Path, step: Step | None) -> None:
+    """Wherever an activation ends, what is current was accepted before."""
+    fleet = Fleet()
+    host, tree = TrustingHost(root / "host", fleet), HostTree(root / "host")
+    first, second = fleet.release(5), fleet.release(6)
+    before = fleet.assign(first, 10)
+    assert activate(tree.root, before) == 0
+    ended = activate(tree.root, fleet.assign(second, 11), step.name if step else "")
+    assert ended == (KILLED if step else 0)
+    assert tree.enforces(second.built if step in {Step.SWITCHED, Step.CONFIRMED, None} else first.built)
+    assert host.floor().generation == (10 if step is Step.VALIDATED else 11)
+    assert activate(tree.root, before) == Exit.TAMPERED
 
 
 def test_several_at_once_take_turns(root: Path) -> None:

@@ -61,6 +61,17 @@ def test_a_host_goes_back_after_the_connection_that_activated_has_ended(host: Ho
     eventually(lambda: not watchers(host), "it goes on")
 
 
+def test_a_host_goes_back_after_the_terminal_that_activated_was_closed(host: Host) -> None:
+    """Which hangs up on everything that was started in it."""
+    activate(host, OLD)
+    host.put("/root/new.tar", NEW.tar)
+    words = f"{paths.HOST_PROGRAM} activate {NEW.digest} --bundle - --no-smoke --confirm-within 2"
+    command = f"{words} --not-narrower-than {OLD.digest} </root/new.tar"
+    host.exec(["script", "--quiet", "--return", "--command", command, "/dev/null"])
+    assert len(watchers(host)) == 1, "it ended with the terminal"
+    must_go_back(host)
+
+
 def test_its_watchdog_ends_when_somebody_confirms(host: Host) -> None:
     trial = on_trial(host, FOREVER)
     ask(host, "confirm", str(trial["generation"]), trial["pending"]["nonce"])
