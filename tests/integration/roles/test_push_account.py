@@ -110,9 +110,33 @@ def test_only_a_new_account_and_whole_public_keys_are_taken(role: Role) -> None:
         assert "public keys" in said
         assert "PRIVATE KEY" not in said
     assert "public keys" in role.refused(hostside_push_keys=[])
+    assert "public keys" in role.refused(hostside_push_ca_keys=[f'command="/bin/sh" {role.public}'])
+    for principal in ("a,b", 'x",command="/bin/sh'):
+        said = role.refused(hostside_push_ca_keys=[role.public], hostside_push_principals=[principal])
+        assert "hostside_push_principals" in said
     for name in ("root", "a b"):
         assert "name of an account" in role.refused(hostside_push_account=name)
     assert role.has(DROP_IN, SUDOERS, paths.PUSH_HOME) == [False, False, False]
+
+
+def test_certificates_alone_may_let_in_and_only_those_that_name_a_principal(role: Role) -> None:
+    authority = role.folder / "authority"
+    make_key(authority)
+    public = Path(f"{authority}.pub").read_text().strip()
+    given: dict[str, object] = {"hostside_push_keys": [], "hostside_push_ca_keys": [public]}
+    sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "control", "-V", "-5m:+1h"]
+
+    def logs_in(*named: str) -> bool:
+        subprocess.run([*sign, *named, f"{role.key}.pub"], check=True)
+        return role.logs_in()
+
+    assert role.changed(**given) > 0
+    assert [logs_in(*named) for named in (["-n", ACCOUNT], ["-n", "fleet"], [])] == [True, False, False]
+    assert role.changed(**given) == 0
+    assert role.changed(**given, hostside_push_principals=["fleet", "spare"]) > 0
+    assert [logs_in("-n", name) for name in ("spare", "fleet", ACCOUNT)] == [True, True, False]
+    Path(f"{role.key}-cert.pub").unlink()
+    assert not role.logs_in()
 
 
 def test_where_sshd_is_told_something_else_first_it_is_refused(role: Role) -> None:
