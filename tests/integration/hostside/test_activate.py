@@ -1,9 +1,11 @@
 """Activation through the front door: what becomes current, what does not, and what is said about it."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 from pathlib import Path
 
@@ -218,6 +220,37 @@ def test_what_is_no_bundle_changes_nothing(host: HostTree, old: Built, tar: byte
     built = Built(digest_of(tar), tar)
     refused(host.activate(built), 3, "bundle_invalid")
     assert host.enforces(old)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("linux/../../../../../tmp/out", tarfile.REGTYPE),
+        ("/tmp/out", tarfile.REGTYPE),
+        ("linux/out", tarfile.SYMTYPE),
+        ("linux/out", tarfile.LNKTYPE),
+        ("linux/out", tarfile.CHRTYPE),
+        ("linux/out", tarfile.BLKTYPE),
+        ("linux/out", tarfile.FIFOTYPE),
+        ("linux/out", tarfile.DIRTYPE),
+    ],
+)
+def test_a_bundle_of_the_right_digest_that_reaches_out_of_the_store_leaves_nothing(
+    host: HostTree, old: Built, new: Built, name: str, kind: bytes
+) -> None:
+    host.activate(old)
+    buffer = io.BytesIO(new.tar)
+    with tarfile.open(fileobj=buffer, mode="a", format=tarfile.USTAR_FORMAT) as tar:
+        entry = tarfile.TarInfo("x")
+        entry.name, entry.type, entry.linkname = name, kind, "/etc/shadow"
+        entry.devmajor, entry.devminor = 1, 3
+        tar.addfile(entry)
+    before = sorted(host.root.rglob("*"))
+    bad = Built(digest_of(buffer.getvalue()), buffer.getvalue())
+    refused(host.activate(bad), 3, "bundle_invalid")
+    assert host.enforces(old)
+    assert [path for path in sorted(host.root.rglob("*")) if path not in before] == []
+    assert not Path("/tmp/out").exists()
 
 
 def test_a_bundle_that_this_host_cannot_use_is_refused_before_the_switch(host: HostTree, old: Built) -> None:
