@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fleetbox.bundle import Bundle
-from fleetbox.errors import Superseded, TrustRefused, UsageError
+from fleetbox.errors import ApplyFailed, Superseded, TrustRefused, UsageError
 from fleetbox.hostside import delivery
+from fleetbox.hostside.errors import HostError
 from fleetbox.hostside.release import DEFAULT_TEAM, Assignment, ReleaseName, release_name, release_target
 from fleetbox.rollout import trust_trail
 from fleetbox.trust import NotSetUp, Release, Trust
@@ -127,7 +128,8 @@ class Desk:
     def to(self, host: str) -> Shipment:
         """The signed files that `host` needs, and the bundle.
 
-        Raises Superseded where another push from this machine has assigned something to it meanwhile.
+        Raises Superseded where another push from this machine has assigned something to it meanwhile,
+        ApplyFailed for more than a host takes.
         """
         published = self._published
         current = published.assignment(host)
@@ -136,7 +138,10 @@ class Desk:
                 f"another command on this machine has assigned {current.release} to it meanwhile",
                 hint="fleetbox audit list shows which; the later one stays",
             )
-        sent = delivery.write(published.delivery_for(host, bundle=self._bundle))
+        try:
+            sent = delivery.write(published.delivery_for(host, bundle=self._bundle))
+        except HostError as problem:
+            raise ApplyFailed(f"{host} would take no delivery like this one: {problem.message}") from problem
         return Shipment(self._wanted[host][1], ("--delivery", "-"), sent)
 
     def again(self, host: str, above: int | None) -> Shipment | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fleetbox.bundle import Bundle
-from fleetbox.errors import Superseded
-from fleetbox.hostside import paths
+from fleetbox.errors import ApplyFailed, Superseded
+from fleetbox.hostside import delivery, paths
 from fleetbox.hostside.bundle import digest_of
 from fleetbox.rollout.shipment import JUMP_MAX, Desk, HostAhead, Shipment
 from fleetbox.trust import Trust
@@ -104,3 +104,12 @@ def test_a_host_that_has_gone_further_gets_a_higher_generation_and_not_for_ever(
     with pytest.raises(HostAhead, match=f"generation {JUMP_MAX + 1}; the last one from here is 0"):
         first.again(OTHER, JUMP_MAX + 1)
     assert trust.published().generation == 41
+
+
+def test_more_than_a_host_takes_is_that_hosts_trouble_and_says_so(
+    trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = desk(trust, "first", HOST)
+    monkeypatch.setattr(delivery, "COUNT_LIMIT", 5)
+    with pytest.raises(ApplyFailed, match="gpu1 would take no delivery like this one: .* 5 files"):
+        first.to(HOST)
