@@ -111,5 +111,5 @@ def test_more_than_a_host_takes_is_that_hosts_trouble_and_says_so(
 ) -> None:
     first = desk(trust, "first", HOST)
     monkeypatch.setattr(delivery, "COUNT_LIMIT", 5)
-    with pytest.raises(ApplyFailed, match="gpu1 would take no delivery like this one: .* 5 files"):
+    with pytest.raises(ApplyFailed, match=r"gpu1 would take no delivery like this one: .* 5 files"):
         first.to(HOST)
