@@ -20,8 +20,7 @@ UNITS = tuple(
     f"/etc/systemd/system/fleetbox-{unit}"
     for unit in ("watchdog.path", "watchdog.service", "stale.timer", "stale.service")
 )
-CRON = "/etc/cron.d/fleetbox-watchdog"
-CRON_STALE = "/etc/cron.d/fleetbox-stale"
+CRON = "/etc/cron.d/fleetbox"
 
 
 @dataclass(frozen=True)
@@ -65,13 +64,13 @@ def test_systemd_watches_now_and_after_the_next_boot(done: Done) -> None:
     for question in ("is-active", "is-enabled"):
         done.units.exec(["systemctl", question, "fleetbox-watchdog.path", "fleetbox-stale.timer"])
     assert modes(done.units, *UNITS) == ["root:root 644"] * 4
-    assert modes(done.units, CRON, CRON_STALE) == [], "one watchdog is enough"
+    assert modes(done.units, CRON) == [], "one watchdog is enough"
 
 
 def test_without_systemd_cron_goes_back_at_boot(done: Done) -> None:
     assert modes(done.cron, CRON) == ["root:root 644"]
     assert modes(done.cron, *UNITS) == []
-    when, account, command = only_line(done.cron, CRON).split(" ", 2)
+    when, account, command = lines(done.cron, CRON)[0].split(" ", 2)
     assert (when, account) == ("@reboot", "root")
     assert done.cron.exec(["sh", "-c", command]).stdout == b""
     done.cron.exec(["install", "-d", paths.STATE])
@@ -82,8 +81,7 @@ def test_without_systemd_cron_goes_back_at_boot(done: Done) -> None:
 def test_without_systemd_cron_looks_at_signatures_every_hour_and_says_nothing_while_all_is_well(
     done: Done,
 ) -> None:
-    assert modes(done.cron, CRON_STALE) == ["root:root 644"]
-    minute, *others, account, command = only_line(done.cron, CRON_STALE).split(" ", 6)
+    minute, *others, account, command = lines(done.cron, CRON)[1].split(" ", 6)
     assert (int(minute) in range(60), others, account) == (True, ["*"] * 4, "root")
     looked = done.cron.exec(["sh", "-c", command])
     assert looked.stdout + looked.stderr == b""
@@ -97,16 +95,15 @@ def test_uninstalling_leaves_no_unit_and_no_line(done: Done) -> None:
     hosts = [done.units, done.cron]
     removed = play(done.lab, hosts, "playbooks/uninstall.yml", "--tags", "hostside")
     assert all(removed.ended_well(host) for host in hosts), removed.output
-    assert modes(done.units, *UNITS) + modes(done.cron, CRON, CRON_STALE) == []
+    assert modes(done.units, *UNITS) + modes(done.cron, CRON) == []
     for unit in UNITS:
         show = ["systemctl", "show", "--value", "-p", "LoadState", unit.rpartition("/")[2]]
         assert done.units.exec(show).stdout == b"not-found\n", "systemd still knows it"
 
 
-def only_line(host: Host, file: str) -> str:
-    """The one line that is no comment."""
-    [line] = [line for line in host.get(file).decode().splitlines() if not line.startswith("#")]
-    return line
+def lines(host: Host, file: str) -> list[str]:
+    """Those that are no comment."""
+    return [line for line in host.get(file).decode().splitlines() if not line.startswith("#")]
 
 
 def modes(host: Host, *files: str) -> list[str]:
