@@ -60,8 +60,9 @@ demo: ## three throw-away hosts: provision, push, check, show (root)
 	@$(MAKE) --no-print-directory packages-demo setup
 	@$(BIN)/python -m tests.support.demo
 
+# In the order of their folders: what takes minutes comes before tests/unit, and neither worker waits for the other at the end.
 test: packages-test setup lint ## everything: lint, unit, contract, integration on real hosts
-	$(PYTEST) -n 2 --dist loadfile -m 'not emulated'
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m 'not emulated'
 	@$(MAKE) --no-print-directory sanitize SANITIZED_TESTS="$(SANITIZED_FEW)"
 
 test-emulated: packages-test setup ## what takes minutes because a whole machine is emulated
